@@ -1,0 +1,299 @@
+// The whole way: host, provider and shim as they ship, a daemon, its journal, a client. On this system
+// and on Windows as Wine plays it.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Ajv from 'ajv/dist/2020.js';
+import { afterEach, describe, expect, test } from 'vitest';
+// @ts-expect-error: plain Node, without types, since the demo runs it before anything is installed.
+import { makeMaildir } from '../../bin/make-maildir.mjs';
+import schema from '../../protocol/records/schema.json' with { type: 'json' };
+import { Bench, type JournalLine, type System, systems, until } from './systems.ts';
+
+const validate = new Ajv.default({ strict: false, allErrors: true }).compile(schema);
+
+/** Every line is valid, ids are unique. Returns the records without daemon and snapshot records. */
+function check(records: readonly JournalLine[]): JournalLine[] {
+  const seen = new Set<string>();
+  for (const record of records) {
+    if (!validate(record)) {
+      throw new Error(`${JSON.stringify(validate.errors)} in ${JSON.stringify(record)}`);
+    }
+    expect(seen.has(record.event_id), `twice: ${record.event_id}`).toBe(false);
+    seen.add(record.event_id);
+  }
+  return records.filter(({ event_name }) => !/^(daemon|snapshot)\./.test(event_name));
+}
+
+const named = (records: readonly JournalLine[], name: string) =>
+  records.filter((record) => record.event_name === name);
+
+let bench: Bench;
+afterEach(() => bench.close());
+
+interface Sync {
+  readonly messages?: number;
+  readonly broken?: number;
+  readonly args?: readonly string[];
+  readonly env?: Record<string, string>;
+}
+
+/** Makes a Maildir (once a bench) and runs the sample host over it. */
+function sync({ messages = 200, broken = 12, args = [], env = {} }: Sync) {
+  const { system } = bench;
+  const maildir = join(bench.scratch, 'maildir');
+  if (!existsSync(maildir)) {
+    makeMaildir({
+      dir: maildir,
+      messages,
+      folders: 4,
+      broken,
+      seed: 7,
+      windowsNames: system.name === 'wine',
+    });
+  }
+  const store = join(bench.scratch, 'store');
+  const given = ['--maildir', system.path(maildir), '--store', system.path(store), '--json'];
+  return bench.host([...given, '--quiet', ...args], env);
+}
+
+describe.each(systems)('on $name', (system: System) => {
+  test('a sync stands in the journal, with the counts of the provider itself', async () => {
+    bench = new Bench(system);
+    const daemon = await bench.daemon();
+    const ran = await sync({ args: ['--flush', '5000'] }).ended;
+    expect(ran.stderr).toBe('');
+    expect(ran.code).toBe(0);
+    const told = JSON.parse(ran.stdout);
+    await until('the end of the session', () => named(bench.records(), 'session.ended').length);
+    expect((await bench.stop(daemon)).code).toBe(0);
+
+    const records = check(bench.records());
+    expect(named(records, 'session.opened')).toHaveLength(1);
+    const [ended] = named(records, 'session.ended');
+    expect(ended).toMatchObject({
+      outcome: 'ok_with_errors',
+      session: { id: told.sessions[0], provider: 'mapisync sample', attach: 'tee' },
+      totals: { progress: told.calls.progress, errors: told.calls.errors, merged: 0, lost: 0 },
+    });
+    const byCode: Record<string, number> = {};
+    for (const { error } of named(records, 'session.error')) {
+      byCode[error.hresult] = (byCode[error.hresult] ?? 0) + 1;
+      expect(error.name).toMatch(/^MAPI_E_/);
+    }
+    expect(byCode).toEqual(told.errors);
+    expect(told.calls.errors).toBeGreaterThan(0);
+    expect(existsSync(join(bench.state, 'endpoint'))).toBe(false);
+    expect(readdirSync(join(bench.state, 'rings'))).toEqual([]);
+  });
+
+  test('a second sync copies only what is new', async () => {
+    bench = new Bench(system);
+    const first = JSON.parse((await sync({}).ended).stdout);
+    const second = JSON.parse((await sync({}).ended).stdout);
+    expect(first.copied).toBeGreaterThan(0);
+    expect(second).toMatchObject({ copied: 0, skipped: first.copied });
+  });
+
+  test('the host sees the same calls with and without the tee', async () => {
+    bench = new Bench(system);
+    const daemon = await bench.daemon();
+    const traces = [];
+    for (const shim of [[], ['--shim', 'none']]) {
+      const trace = join(bench.scratch, `trace${traces.length}`);
+      // Two fresh runs over the same Maildir, each into a store of its own.
+      const store = system.path(join(bench.scratch, `store${traces.length}`));
+      const args = ['--trace', system.path(trace), '--store', store, ...shim];
+      const ran = await sync({ args }).ended;
+      expect(ran.code).toBe(0);
+      expect(JSON.parse(ran.stdout).sessions).toHaveLength(shim.length === 0 ? 1 : 0);
+      traces.push(readFileSync(trace, 'utf8'));
+    }
+    expect(traces[0]).toBe(traces[1]);
+    expect(traces[0]!.split('\n').length).toBeGreaterThan(200);
+    await bench.stop(daemon);
+  });
+
+  test('without a daemon host and provider behave the same, and it is all there afterwards', async () => {
+    bench = new Bench(system);
+    bench.makeState();
+    const ran = await sync({}).ended;
+    expect(ran.code).toBe(0);
+    const told = JSON.parse(ran.stdout);
+    expect(readdirSync(join(bench.state, 'rings'))).toHaveLength(1);
+
+    const daemon = await bench.daemon(); // The host is dead: its ring is adopted.
+    await until('the adoption', () => named(bench.records(), 'session.ended').length);
+    await until('the end of the ring', () => readdirSync(join(bench.state, 'rings')).length === 0);
+    await bench.stop(daemon);
+    const records = check(bench.records());
+    expect(named(records, 'session.ended')).toMatchObject([
+      { outcome: 'ok_with_errors', totals: { progress: told.calls.progress } },
+    ]);
+    expect(named(records, 'session.error')).toHaveLength(told.calls.errors);
+  });
+
+  test('a daemon that starts beside a living host shows the sync from its first call', async () => {
+    bench = new Bench(system);
+    bench.makeState();
+    const host = sync({ args: ['--hold', '60000'] });
+    const rings = join(bench.state, 'rings');
+    await until('the host to hold', () => /holding/.test(host.stderr()));
+    expect(readdirSync(rings)).toHaveLength(1);
+    const daemon = await bench.daemon();
+    await until('the end of the session', () => named(bench.records(), 'session.ended').length);
+    const records = check(bench.records());
+    expect(named(records, 'session.opened')).toHaveLength(1);
+    expect(named(records, 'process.connected')).toHaveLength(1);
+    host.child.kill('SIGKILL');
+    await host.ended;
+    await until('the end of the ring', () => readdirSync(rings).length === 0);
+    await bench.stop(daemon);
+  });
+
+  test('a host that is killed in the middle leaves every call up to the last', async () => {
+    bench = new Bench(system);
+    bench.makeState();
+    const trace = join(bench.scratch, 'trace');
+    const args = ['--calls-per-second', '400', '--trace', system.path(trace)];
+    const host = sync({ messages: 4000, args });
+    const calls = () =>
+      existsSync(trace) ? readFileSync(trace, 'utf8').split('\n').length - 1 : 0;
+    await until('some calls', () => calls() > 150);
+    host.child.kill('SIGKILL');
+    await host.ended;
+    const returned = calls();
+    const daemon = await bench.daemon();
+    await until('the end of the session', () => named(bench.records(), 'session.ended').length);
+    await bench.stop(daemon);
+    const records = check(bench.records());
+    const [ended] = named(records, 'session.ended');
+    expect(ended!.outcome).toBe('abandoned');
+    const { progress, errors } = ended!.totals;
+    // The trace is written inside the callback: a call may be in the ring and not yet in the trace.
+    expect(progress + errors - returned).toBeGreaterThanOrEqual(0);
+    expect(progress + errors - returned).toBeLessThanOrEqual(1);
+    expect(named(records, 'session.error')).toHaveLength(errors);
+  });
+
+  test('switched off, the tee is the callback itself and nothing is written', async () => {
+    bench = new Bench(system);
+    bench.makeState();
+    const ran = await sync({ env: { MAPISYNC_DISABLE: '1' } }).ended;
+    expect(JSON.parse(ran.stdout).sessions).toEqual([]);
+    expect(existsSync(join(bench.state, 'rings'))).toBe(false);
+  });
+
+  test('dormant, without a state directory, nothing is written', async () => {
+    bench = new Bench(system);
+    const ran = await sync({}).ended;
+    expect(ran.code).toBe(0);
+    expect(JSON.parse(ran.stdout).sessions).toEqual([]);
+    expect(existsSync(bench.state)).toBe(false);
+  });
+
+  test.for<[number, string[], (records: JournalLine[]) => void]>([
+    [
+      1,
+      ['text once, then NULL texts'],
+      (records) => {
+        const texts = new Set(named(records, 'session.progress').map((r) => r.progress.text));
+        expect(texts.size).toBe(1);
+      },
+    ],
+    [
+      2,
+      ['restarts per folder'],
+      (records) => expect(named(records, 'session.ended')[0]!.phases.length).toBeGreaterThan(1),
+    ],
+    [
+      3,
+      ['(0, 0) phase marks with empty text'],
+      (records) => {
+        const marks = named(records, 'session.progress').filter((r) => r.progress.max === 0);
+        expect(marks.length).toBeGreaterThan(0);
+        for (const { progress } of marks)
+          expect(progress).toMatchObject({ text: '', percent: null });
+      },
+    ],
+    [
+      4,
+      ['bursts'],
+      (records) =>
+        expect(named(records, 'session.ended')[0]!.totals.progress).toBeGreaterThan(2000),
+    ],
+    [
+      7,
+      ['warnings, NULL texts, the same ten times'],
+      (records) => {
+        const errors = named(records, 'session.error');
+        expect(errors.some((r) => r.error.severity === 'success')).toBe(true);
+        expect(errors.some((r) => !('text' in r.error))).toBe(true);
+        expect(Math.max(...errors.map((r) => r.error.repeat))).toBe(10);
+      },
+    ],
+    [
+      13,
+      ['a long plain sync'],
+      (records) => expect(named(records, 'session.ended')[0]!.outcome).toBe('ok'),
+    ],
+  ])('scenario %i: %s', async ([number, , look]) => {
+    bench = new Bench(system);
+    const daemon = await bench.daemon();
+    const args = ['--scenario', String(number), '--flush', '5000', '--quiet', '--json'];
+    const store = ['--store', system.path(join(bench.scratch, 'store'))];
+    const ran = await bench.host([...args, ...store]).ended;
+    expect([ran.stderr, ran.code]).toEqual(['', 0]);
+    const { calls } = JSON.parse(ran.stdout);
+    await until('the end of the session', () => named(bench.records(), 'session.ended').length);
+    await bench.stop(daemon);
+    const records = check(bench.records());
+    const [ended] = named(records, 'session.ended');
+    expect(ended!.totals.progress).toBe(calls.progress);
+    expect(named(records, 'session.error')).toHaveLength(calls.errors);
+    look(records);
+  });
+
+  test.for<[string, string[], RegExp]>([
+    ['absent', [], /"outcome":"ok/],
+    ['slow=150', [], /"event_name":"session.inner_slow".*"duration_us":1[5-9]\d{4}/],
+    ['fail=0x80004005', [], /"event_name":"session.inner_slow".*"hresult":"0x80004005"/],
+  ])('an inner callback that is %s', async ([callback, , want]) => {
+    bench = new Bench(system);
+    const daemon = await bench.daemon();
+    const ran = await sync({
+      messages: 8,
+      broken: 0,
+      args: ['--callback', callback, '--flush', '5000'],
+    }).ended;
+    expect(ran.stderr).toBe('');
+    await bench.stop(daemon);
+    const records = check(bench.records());
+    if (callback !== 'absent')
+      expect(records.map((r) => JSON.stringify(r)).join('\n')).toMatch(want);
+    // NULL stays NULL: there is nothing to wrap.
+    else expect(named(records, 'session.opened')).toEqual([]);
+  });
+
+  test('a client sees the same records, live and afterwards', async () => {
+    bench = new Bench(system);
+    const daemon = await bench.daemon();
+    const tail = bench.mapisync('tail', '--json', '--exit-on-done');
+    await until(
+      'the tail',
+      () => tail.child.exitCode !== null || /watching|following/i.test(tail.stderr()),
+      15_000,
+    );
+    await sync({ args: ['--flush', '5000'] }).ended;
+    const ran = await tail.ended;
+    expect(ran.code).toBe(6); // Ended ok_with_errors.
+    const live = ran.stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+    await bench.stop(daemon);
+    const wanted = check(bench.records()).filter(({ event_name }) => /^session\./.test(event_name));
+    const seen = live.filter(({ event_name }) => /^session\./.test(event_name));
+    expect(seen.map(({ cursor, ...record }) => record)).toEqual(wanted);
+    for (const { cursor } of seen) expect(cursor).toMatch(/^\d+:\d+$/);
+  });
+});
