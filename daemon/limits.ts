@@ -1,0 +1,40 @@
+/** The daemon's own limits. What is on the wire is limited in `protocol/wire/limits.ts`. */
+
+/** Connected shims. One more is told `too many peers`. */
+export const MAX_PROVIDERS = 64;
+/** Connected clients. */
+export const MAX_CLIENTS = 128;
+/** Peers that have not finished their handshake. One more is closed at once. */
+export const MAX_GREETING = 64;
+/** Live sessions of all rings. An `open` above that is counted and has no session. */
+export const MAX_SESSIONS = 4096;
+/** Sessions that ended and still stand in the picture of a new client. */
+export const MAX_ENDED_SHOWN = 64;
+/** Rings of which a watermark is kept. */
+export const MAX_RINGS = 4096;
+/** How long the watermark of a ring is kept whose file and process are gone. */
+export const RING_WATERMARK_DAYS = 7;
+/** What a connection may hold back of one peer before its reading pauses. */
+export const MAX_BUFFERED_BYTES = 131_072;
+/** What waits for a slow client. Above that it is told so and cut. */
+export const MAX_CLIENT_BACKLOG_BYTES = 4_194_304;
+/** Live updates of one session to a client. */
+export const SESSION_UPDATES_PER_SECOND = 10;
+/** A ring in plain memory whose connection is lost gets this long to come back. */
+export const MEMORY_RING_GRACE_MS = 10_000;
+/** Lines that wait for the disk. Above that no peer is read. */
+export const MAX_UNWRITTEN_BYTES = 16_777_216;
+/** The longest group of records that one frame can cause. A segment keeps so much free. */
+export const MAX_GROUP_BYTES = 131_072;
+/** Kept aside, so that a full disk can be said on the full disk. */
+export const RESERVE_BYTES = 65_536;
+export const DISK_RETRY_MS = 1000;
+/** How long a stopping daemon waits for its peers and its journal. */
+export const STOP_TIMEOUT_MS = 3000;
+export const TICK_MS = 1000;
+/** The daemon's own diagnostics start a new file above this, and keep one old one. */
+export const MAX_LOG_BYTES = 1_048_576;
+
+export const SEGMENT_BYTES = 8_388_608;
+export const JOURNAL_BYTES = 268_435_456;
+export const JOURNAL_DAYS = 30;
