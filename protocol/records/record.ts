@@ -17,6 +17,7 @@ export type EventName =
   | 'session.inner_slow'
   | 'session.note'
   | 'session.done'
+  | 'session.returned'
   | 'session.ended'
   | 'frames.merged'
   | 'frames.lost'
@@ -108,6 +109,13 @@ export interface RecordDraft {
   readonly ring?: string;
   readonly shim_version?: string;
   readonly seq?: number;
+  /**
+   * The moment of `time` on the machine's monotonic clock, microseconds. What durations are made of:
+   * differences hold whatever happened to the wall clock, within one boot of the machine.
+   */
+  readonly mono_us?: number;
+  /** Which call of its method this was in the session, from 1. */
+  readonly call?: number;
   readonly session?: SessionFields;
   readonly progress?: ProgressFields;
   readonly error?: ErrorFields;
@@ -133,6 +141,15 @@ export interface RecordDraft {
     readonly code: string;
     readonly severity: 'fault' | 'note' | 'info';
     readonly detail: string;
+  };
+  /** `Done`'s event handle, beside what `*phSyncDoneEvent` holds. The result is in `error`. */
+  readonly done?: { readonly handle: 'null' | 'unknown' | 'same' | 'different' };
+  /** `SynchronizeInBackground` came back; how long it took is in `duration_us`. */
+  readonly returned?: {
+    readonly hresult: string;
+    readonly name: string;
+    /** `*phSyncDoneEvent` was set. */
+    readonly event: boolean;
   };
   readonly note?: { readonly key: string; readonly value: string };
   readonly outcome?: Outcome;

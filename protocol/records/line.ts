@@ -1,0 +1,145 @@
+import type { PhaseFields, RecordDraft } from './record.ts';
+import { SEVERITY_NUMBER } from './record.ts';
+import { cutText, escapeLine, lineBytes } from './text.ts';
+
+/** From a draft to the line of the journal. */
+
+export { escapeLine };
+
+/** A line without its newline. */
+export const MAX_LINE_BYTES = 16_384;
+/** What the journal keeps of one text. */
+export const MAX_LINE_TEXT_BYTES = 2048;
+/** Text that all together is shorter than this fits whatever stands beside it. */
+const SURE_TO_FIT_UNITS = 256;
+/** Each further try to fit a line halves what every text gets, down to this. */
+const MIN_TEXT_BYTES = 16;
+
+/** What the daemon adds to each record. */
+export interface LineContext {
+  readonly service: {
+    readonly name: string;
+    readonly version: string;
+    readonly instance_id: string;
+  };
+  /** Name of this machine. */
+  readonly host: string;
+  /** Numbers the record if no frame caused it. Unique within the instance. */
+  readonly counter: number;
+}
+
+/** A whole record, as the schema has it. */
+export interface FinishedRecord extends RecordDraft {
+  readonly v: 1;
+  readonly severity_number: number;
+  readonly event_id: string;
+  readonly service: LineContext['service'];
+  readonly host: { readonly name: string };
+}
+
+/**
+ * Completes a draft: version, severity, id, service and host, fields in the order of the docs, text
+ * shortened so that the line is at most `MAX_LINE_BYTES`.
+ */
+export function finishRecord(draft: RecordDraft, context: LineContext): FinishedRecord {
+  const { time, observed_time, level, event_name, event_id, group, msg, ...rest } = draft;
+  const { trace_id, span_id, trace_flags, ...fields } = rest;
+  return shorten({
+    v: 1,
+    time,
+    ...(observed_time === undefined ? {} : { observed_time }),
+    level,
+    severity_number: SEVERITY_NUMBER[level],
+    event_name,
+    event_id: event_id ?? `${context.service.instance_id}-${context.counter}`,
+    ...(group === undefined ? {} : { group }),
+    msg,
+    ...(trace_id === undefined ? {} : { trace_id }),
+    ...(span_id === undefined ? {} : { span_id }),
+    ...(trace_flags === undefined ? {} : { trace_flags }),
+    service: context.service,
+    host: { name: context.host },
+    ...fields,
+  });
+}
+
+/** The line of a record, without its newline. */
+export function toLine(record: FinishedRecord): string {
+  return escapeLine(JSON.stringify(record));
+}
+
+/**
+ * Cuts texts at `MAX_LINE_TEXT_BYTES` each, and further until the line is at most `MAX_LINE_BYTES`. Sets
+ * `truncated` if it cut anything. Never touches `state`, which is bounded where it is made.
+ */
+export function shorten(record: FinishedRecord): FinishedRecord {
+  if (textUnits(record) <= SURE_TO_FIT_UNITS && record.state === undefined) return record;
+  let shorter = cutTexts(record, MAX_LINE_TEXT_BYTES);
+  for (let bytes = MAX_LINE_TEXT_BYTES / 2; !fits(shorter) && bytes >= MIN_TEXT_BYTES; bytes /= 2) {
+    shorter = cutTexts(record, bytes);
+  }
+  return shorter;
+}
+
+function fits(record: FinishedRecord): boolean {
+  return Buffer.byteLength(toLine(record)) <= MAX_LINE_BYTES;
+}
+
+/** Units of UTF-16 in all texts that come from a host. */
+function textUnits(record: RecordDraft): number {
+  let units = record.msg.length + (record.outcome_reason?.length ?? 0);
+  units += record.progress?.text?.length ?? 0;
+  units += record.error?.text?.length ?? 0;
+  units += (record.session?.provider?.length ?? 0) + (record.session?.store?.length ?? 0);
+  units += (record.note?.key.length ?? 0) + (record.note?.value.length ?? 0);
+  units += (record.check?.detail.length ?? 0) + (record.process?.executable?.name.length ?? 0);
+  units += (record.shim_version?.length ?? 0) + (record.phases === undefined ? 0 : Infinity);
+  return record.detail === undefined ? units : Infinity;
+}
+
+function cutTexts(record: FinishedRecord, maxBytes: number): FinishedRecord {
+  let truncated = record.truncated;
+  const cut = (text: string): string => {
+    const shorter = cutText(text, maxBytes);
+    if (shorter !== text) truncated = true;
+    return shorter;
+  };
+  const member = <K extends string>(
+    of: object | undefined,
+    key: K,
+  ): Record<K, string> | undefined => {
+    const text = (of as Record<string, unknown> | undefined)?.[key];
+    return typeof text === 'string' ? ({ [key]: cut(text) } as Record<K, string>) : undefined;
+  };
+  const { progress, error, session, note, check, phases, process, detail } = record;
+  const shorter: FinishedRecord = {
+    ...record,
+    msg: cut(record.msg),
+    ...member(record, 'outcome_reason'),
+    ...member(record, 'shim_version'),
+    ...(progress && { progress: { ...progress, ...member(progress, 'text') } }),
+    ...(error && { error: { ...error, ...member(error, 'text') } }),
+    ...(session && {
+      session: { ...session, ...member(session, 'provider'), ...member(session, 'store') },
+    }),
+    ...(note && { note: { key: cut(note.key), value: cut(note.value) } }),
+    ...(check && { check: { ...check, detail: cut(check.detail) } }),
+    ...(process?.executable && {
+      process: { ...process, executable: { name: cut(process.executable.name) } },
+    }),
+    ...(phases && {
+      phases: phases.map((phase): PhaseFields => ({ ...phase, ...member(phase, 'text') })),
+    }),
+    ...(detail && {
+      detail: Object.fromEntries(
+        Object.entries(detail).map(([key, value]) => [
+          key,
+          typeof value === 'string' ? cut(value) : value,
+        ]),
+      ),
+    }),
+  };
+  return truncated === undefined ? shorter : { ...shorter, truncated };
+}
+
+export { lineBytes };
