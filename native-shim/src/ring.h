@@ -118,7 +118,7 @@ enum class Loss { kOpen, kProgress, kError, kDone, kOther };
 
 class Ring {
  public:
-  // Makes memory (zeroed, 8-byte aligned, borrowed for good) a ring: all but the magic, which says
+  // Makes memory (zeroed, 64-byte aligned, borrowed for good) a ring: all but the magic, which says
   // that it is one. bytes: of the memory, above kRingDataOffset; at most kRingFileBytes.
   void Format(void* memory, std::size_t bytes, const RingIdentity& identity) noexcept;
   // Writes the magic. Once the file stands under a name that readers look at.
@@ -151,6 +151,13 @@ class Ring {
   // A free session slot, now claimed; nullptr if there is none.
   SessionSlot* ClaimSession() noexcept;
   SessionSlot& session(std::uint32_t at) noexcept { return header_->sessions[at]; }
+  // Slots behind this many were never claimed.
+  std::uint32_t sessions_used() const noexcept {
+    return sessions_used_.load(std::memory_order_acquire);
+  }
+  // The last Release: records what is left to say of a session, and `close`, and frees its slot.
+  // What finds no room, or the worker at the slot, is left to RecordSlots().
+  void CloseSession(SessionSlot* slot, std::uint64_t time_us, std::uint32_t thread) noexcept;
   // A free in-call slot, now entered; nullptr if there is none: then nothing watches over that
   // call.
   InCallSlot* Enter(std::uint32_t thread, Method method, std::uint64_t since_us,
@@ -182,8 +189,8 @@ class Ring {
   Place Next(Place at, const Record& record) const noexcept;
   // Writes the checksum of a committed record, if it is not there yet.
   void StampCrc(Place at, const Record& record) noexcept;
-  // Gives back the space of all records up to this seq. The newest `progress` of each session among
-  // them goes into its slot. A seq at or behind the tail frees up to the tail.
+  // Gives back the space of all records up to this seq, which must have been sent: it does not look
+  // whether they are committed. The newest `progress` of each session goes into its slot.
   void FreeTo(std::uint64_t seq) noexcept;
 
   // Records `merged` for sessions with merged calls, and `close` for those that wait for room.
@@ -216,6 +223,7 @@ class Ring {
 
  private:
   Place NextOf(Place at, Word word) const noexcept;
+  unsigned RecordSlot(SessionSlot* slot, std::uint64_t time_us, std::uint32_t thread) noexcept;
   void KeepNewest(std::uint64_t session, const ProgressCall& call) noexcept;
   std::atomic<std::uint64_t>& word_at(std::uint32_t unit) const noexcept { return data_[unit]; }
 
@@ -223,6 +231,8 @@ class Ring {
   std::atomic<std::uint64_t>* data_ = nullptr;  // weak
   std::uint32_t units_ = 0;                     // In the data.
   std::uint32_t watermark_units_ = 0;
+
+  std::atomic<std::uint32_t> sessions_used_{0};
 
   // Worker: where the slot of a session was last seen, by the low bits of its number.
   static constexpr std::uint32_t kHints = 16;

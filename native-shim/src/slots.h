@@ -59,6 +59,10 @@ class SessionSlot {
   // what it has: for a `progress` that leaves the ring.
   void Keep(std::uint64_t session, const ProgressCall& call) noexcept;
 
+  // The writer flag, for a few hundred instructions at most. Nobody waits for it.
+  bool TryLock() noexcept;
+  void Unlock() noexcept { writer_.store(0, std::memory_order_release); }
+
   // Calls were merged since the last TakeMerged(). Worker.
   bool has_merged() const noexcept { return merged_.load(std::memory_order_acquire) != 0; }
   bool TakeMerged() noexcept { return merged_.exchange(0, std::memory_order_acq_rel) != 0; }
@@ -73,8 +77,6 @@ class SessionSlot {
     std::atomic<std::uint64_t> words[4 + kMaxSlotTextBytes / 8];
   };
 
-  bool TryLock() noexcept;
-  void Unlock() noexcept { writer_.store(0, std::memory_order_release); }
   void WriteNewest(const ProgressCall& call) noexcept;  // Under the writer flag.
 
   std::atomic<std::uint32_t> state_;
@@ -84,11 +86,8 @@ class SessionSlot {
   std::atomic<std::uint64_t> counters_[kCounterCount];
   std::atomic<std::uint32_t> writer_;  // 1 while somebody writes a copy.
   std::atomic<std::uint32_t> whole_;   // The copy to read: 0 none, 1, 2.
-  unsigned char unused1_[40];
-  Copy copy1_;
-  unsigned char unused2_[32];
-  Copy copy2_;
-  unsigned char unused3_[32];
+  alignas(64) Copy copy1_;
+  alignas(64) Copy copy2_;
 };
 static_assert(sizeof(SessionSlot) == 768, "PROTOCOL.md, session slot");
 

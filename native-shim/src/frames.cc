@@ -1,0 +1,391 @@
+#include "frames.h"
+
+#include <cstring>
+#include <initializer_list>
+
+#include "msgpack_writer.h"
+
+namespace mapisync {
+namespace {
+
+constexpr std::uint32_t kHeaderElements = 5;
+constexpr std::uint32_t kCountersElements = 7;
+constexpr std::uint32_t kNewestElements = 6;
+constexpr std::uint64_t kUintLimit = std::uint64_t{1} << 53;
+
+template <typename E>
+constexpr std::uint64_t Number(E value) noexcept {
+  return static_cast<std::uint64_t>(value);
+}
+
+MsgpackWriter Control(Kind kind, std::uint32_t elements, Buffer out) noexcept {
+  MsgpackWriter w(out);
+  w.Array(1 + elements);
+  w.Uint(Number(kind));
+  return w;
+}
+
+MsgpackWriter Sequenced(Kind kind, std::uint32_t elements, const Stamp& stamp,
+                        Buffer out) noexcept {
+  MsgpackWriter w(out);
+  w.Array(kHeaderElements + elements);
+  w.Uint(Number(kind));
+  w.FixedU64(stamp.seq);
+  w.FixedU64(stamp.time_us);
+  w.FixedU32(stamp.thread);
+  w.Uint(stamp.session);
+  return w;
+}
+
+void Put(MsgpackWriter& w, const Counters& c) noexcept {
+  for (const std::uint64_t value :
+       {c.progress, c.errors, c.dones, c.merged, c.lost, c.inner_us, c.inner_max_us}) {
+    w.Uint(value);
+  }
+}
+
+void Put(MsgpackWriter& w, const ProgressCall& newest) noexcept {
+  w.Uint(newest.call);
+  w.Uint(newest.time_us);
+  w.Uint(newest.index);
+  w.Uint(newest.max);
+  w.Uint(newest.marks);
+  w.Str(newest.text);
+}
+
+// Reads one flat msgpack array. Errors are sticky: after the first, everything is 0 and ok() is
+// false.
+class Reader {
+ public:
+  Reader(const unsigned char* data, std::size_t size) noexcept : at_(data), left_(size) {}
+
+  bool ok() const noexcept { return ok_; }
+  bool at_end() const noexcept { return ok_ && left_ == 0; }
+
+  std::uint32_t Array() noexcept {
+    const unsigned tag = Byte();
+    std::uint64_t count = tag & 0x0f;
+    if (tag == 0xdc) {
+      count = BigEndian(2);
+    } else if (tag == 0xdd) {
+      count = BigEndian(4);
+    } else if ((tag & 0xf0) != 0x90) {
+      Fail();
+    }
+    if (count == 0 || count > kMaxFrameElements) Fail();
+    return ok_ ? static_cast<std::uint32_t>(count) : 0;
+  }
+
+  std::uint64_t Uint() noexcept { return UintOf(Byte()); }
+
+  // A text, or nil where `nullable`.
+  Text Str(bool nullable) noexcept {
+    const unsigned tag = Byte();
+    if (ok_ && nullable && tag == 0xc0) return {};
+    return StrOf(tag);
+  }
+
+  // Goes over one element of a flat frame, whatever it is.
+  void Skip() noexcept {
+    const unsigned tag = Byte();
+    if (tag == 0xc0) return;
+    if (tag >= 0xc4 && tag <= 0xc6) {
+      Take(BigEndian(1u << (tag - 0xc4)));
+    } else if ((tag & 0xe0) == 0xa0 || (tag >= 0xd9 && tag <= 0xdb)) {
+      StrOf(tag);
+    } else {
+      UintOf(tag);
+    }
+  }
+
+ private:
+  void Fail() noexcept { ok_ = false; }
+
+  const unsigned char* Take(std::uint64_t count) noexcept {
+    if (!ok_ || count > left_) {
+      Fail();
+      return nullptr;
+    }
+    const unsigned char* start = at_;
+    at_ += count;
+    left_ -= static_cast<std::size_t>(count);
+    return start;
+  }
+  unsigned Byte() noexcept {
+    const unsigned char* byte = Take(1);
+    return byte == nullptr ? 0u : *byte;
+  }
+  std::uint64_t BigEndian(unsigned count) noexcept {
+    const unsigned char* bytes = Take(count);
+    std::uint64_t value = 0;
+    for (unsigned i = 0; bytes != nullptr && i < count; i++) value = value << 8 | bytes[i];
+    return value;
+  }
+  std::uint64_t UintOf(unsigned tag) noexcept {
+    if (tag < 0x80) return ok_ ? tag : 0;
+    if (tag < 0xcc || tag > 0xcf) {
+      Fail();
+      return 0;
+    }
+    const std::uint64_t value = BigEndian(1u << (tag - 0xcc));
+    if (value >= kUintLimit) Fail();
+    return ok_ ? value : 0;
+  }
+  Text StrOf(unsigned tag) noexcept {
+    std::uint64_t size = tag & 0x1f;
+    if (tag >= 0xd9 && tag <= 0xdb) {
+      size = BigEndian(1u << (tag - 0xd9));
+    } else if ((tag & 0xe0) != 0xa0) {
+      Fail();
+    }
+    const unsigned char* bytes = Take(size);
+    if (bytes == nullptr) return {};
+    return {reinterpret_cast<const char*>(bytes), static_cast<std::uint32_t>(size)};
+  }
+
+  const unsigned char* at_;
+  std::size_t left_;
+  bool ok_ = true;
+};
+
+}  // namespace
+
+std::size_t EncodeHello(const Hello& hello, Buffer out) noexcept {
+  MsgpackWriter w = Control(Kind::kHello, 11, out);
+  w.Uint(kProtocolVersion);
+  w.Bin(hello.ring_id, 16);
+  w.Uint(hello.freed);
+  w.Uint(hello.pid);
+  w.Uint(hello.bits);
+  w.Str(hello.executable);
+  w.Str(hello.version);
+  w.Uint(hello.time_us);
+  w.Uint(hello.wall_us);
+  w.Uint(hello.clock_resolution_us);
+  w.Uint(hello.in_memory ? 1 : 0);
+  return w.size_bytes();
+}
+
+std::size_t EncodeSlot(std::uint64_t session, std::uint64_t open_time_us, const Counters& counters,
+                       const ProgressCall& newest, Buffer out) noexcept {
+  MsgpackWriter w = Control(Kind::kSlot, 2 + kCountersElements + kNewestElements, out);
+  w.Uint(session);
+  w.Uint(open_time_us);
+  Put(w, counters);
+  Put(w, newest);
+  return w.size_bytes();
+}
+
+std::size_t EncodeBye(ByeReason reason, Buffer out) noexcept {
+  MsgpackWriter w = Control(Kind::kBye, 1, out);
+  w.Uint(Number(reason));
+  return w.size_bytes();
+}
+
+std::size_t EncodeOpen(const Stamp& stamp, const Open& open, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kOpen, 6, stamp, out);
+  w.Uint(Number(open.attach));
+  if (open.has_flags) {
+    w.Uint(open.flags);
+  } else {
+    w.Nil();
+  }
+  w.Str(open.provider);
+  w.Str(open.store);
+  w.Uint(open.wall_us);
+  w.Uint(open.has_callback ? 1 : 0);
+  return w.size_bytes();
+}
+
+std::size_t EncodeProgress(const Stamp& stamp, const ProgressCall& call, Buffer out) noexcept {
+  Stamp header = stamp;
+  header.time_us = call.time_us;
+  MsgpackWriter w = Sequenced(Kind::kProgress, 5, header, out);
+  w.Uint(call.call);
+  w.Uint(call.index);
+  w.Uint(call.max);
+  w.Uint(call.marks);
+  w.Str(call.text);
+  return w.size_bytes();
+}
+
+std::size_t EncodeError(const Stamp& stamp, std::uint64_t call, std::uint32_t hresult,
+                        std::uint32_t marks, Text text, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kError, 4, stamp, out);
+  w.Uint(call);
+  w.Uint(hresult);
+  w.Uint(marks);
+  w.Str(text);
+  return w.size_bytes();
+}
+
+std::size_t EncodeDone(const Stamp& stamp, std::uint64_t call, std::uint32_t hresult,
+                       HandleMatch handle, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kDone, 3, stamp, out);
+  w.Uint(call);
+  w.Uint(hresult);
+  w.Uint(Number(handle));
+  return w.size_bytes();
+}
+
+std::size_t EncodeInner(const Stamp& stamp, Method method, std::uint64_t call,
+                        std::uint32_t hresult, std::uint64_t duration_us, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kInner, 4, stamp, out);
+  w.Uint(Number(method));
+  w.Uint(call);
+  w.Uint(hresult);
+  w.Uint(duration_us);
+  return w.size_bytes();
+}
+
+std::size_t EncodeBlocked(const Stamp& stamp, Method method, std::uint64_t call,
+                          std::uint64_t since_us, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kBlocked, 3, stamp, out);
+  w.Uint(Number(method));
+  w.Uint(call);
+  w.Uint(since_us);
+  return w.size_bytes();
+}
+
+std::size_t EncodeUnblocked(const Stamp& stamp, Method method, std::uint64_t call,
+                            std::uint64_t since_us, std::uint64_t duration_us,
+                            Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kUnblocked, 4, stamp, out);
+  w.Uint(Number(method));
+  w.Uint(call);
+  w.Uint(since_us);
+  w.Uint(duration_us);
+  return w.size_bytes();
+}
+
+std::size_t EncodeReturned(const Stamp& stamp, std::uint32_t hresult, std::uint64_t duration_us,
+                           bool event_set, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kReturned, 3, stamp, out);
+  w.Uint(hresult);
+  w.Uint(duration_us);
+  w.Uint(event_set ? 1 : 0);
+  return w.size_bytes();
+}
+
+std::size_t EncodeNote(const Stamp& stamp, Text key, Text value, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kNote, 2, stamp, out);
+  w.Str(key);
+  w.Str(value);
+  return w.size_bytes();
+}
+
+std::size_t EncodeClose(const Stamp& stamp, const Counters& counters, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kClose, kCountersElements, stamp, out);
+  Put(w, counters);
+  return w.size_bytes();
+}
+
+std::size_t EncodeMerged(const Stamp& stamp, const Counters& counters, const ProgressCall& newest,
+                         Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kMerged, kCountersElements + kNewestElements, stamp, out);
+  Put(w, counters);
+  Put(w, newest);
+  return w.size_bytes();
+}
+
+std::size_t EncodeLost(const Stamp& stamp, const LostCounts& lost, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kLost, 5, stamp, out);
+  for (const std::uint64_t value :
+       {lost.opens, lost.progress, lost.errors, lost.dones, lost.others}) {
+    w.Uint(value);
+  }
+  return w.size_bytes();
+}
+
+std::size_t EncodeHole(const Stamp& stamp, HoleReason reason, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kHole, 1, stamp, out);
+  w.Uint(Number(reason));
+  return w.size_bytes();
+}
+
+std::size_t EncodeClock(const Stamp& stamp, std::uint64_t wall_us, Buffer out) noexcept {
+  MsgpackWriter w = Sequenced(Kind::kClock, 1, stamp, out);
+  w.Uint(wall_us);
+  return w.size_bytes();
+}
+
+void PatchSeq(unsigned char* body, std::uint64_t seq) noexcept {
+  // Behind the array's head (one byte, or three from 16 elements on), the kind and the tag.
+  unsigned char* at = body + (body[0] == 0xdc ? 5 : 3);
+  for (int i = 7; i >= 0; i--) {
+    at[i] = static_cast<unsigned char>(seq);
+    seq >>= 8;
+  }
+}
+
+unsigned KindOf(const unsigned char* body, std::size_t size_bytes) noexcept {
+  Reader r(body, size_bytes);
+  r.Array();
+  const std::uint64_t kind = r.Uint();
+  return r.ok() && kind <= 0xffff ? static_cast<unsigned>(kind) : 0;
+}
+
+bool DecodeProgress(const unsigned char* body, std::size_t size_bytes, std::uint64_t* session,
+                    ProgressCall* call) noexcept {
+  Reader r(body, size_bytes);
+  if (r.Array() < kHeaderElements + 5 || r.Uint() != Number(Kind::kProgress)) return false;
+  r.Uint();  // seq
+  call->time_us = r.Uint();
+  r.Uint();  // thread
+  *session = r.Uint();
+  call->call = r.Uint();
+  call->index = static_cast<std::uint32_t>(r.Uint());
+  call->max = static_cast<std::uint32_t>(r.Uint());
+  call->marks = static_cast<std::uint32_t>(r.Uint());
+  call->text = r.Str(true);
+  return r.ok();
+}
+
+bool IsSequenced(const unsigned char* body, std::size_t size_bytes, std::uint64_t seq) noexcept {
+  Reader r(body, size_bytes);
+  const std::uint32_t count = r.Array();
+  if (count < kHeaderElements) return false;
+  r.Uint();  // kind
+  const bool same = r.Uint() == seq;
+  for (std::uint32_t i = 2; i < count; i++) {
+    if (i < kHeaderElements) {
+      r.Uint();
+    } else {
+      r.Skip();
+    }
+  }
+  return same && r.at_end();
+}
+
+DaemonFrame DecodeDaemonFrame(const unsigned char* body, std::size_t size_bytes) noexcept {
+  using Type = DaemonFrame::Type;
+  DaemonFrame frame;
+  Reader r(body, size_bytes);
+  const std::uint32_t elements = r.Array() - 1;
+  const std::uint64_t kind = r.Uint();
+  if (!r.ok()) return frame;
+  Type type = Type::kUnknown;
+  std::uint32_t wanted = 0;
+  if (kind == Number(Kind::kDaemonWelcome)) {
+    type = Type::kWelcome;
+    wanted = 2;
+    frame.protocol = static_cast<std::uint32_t>(r.Uint());
+    frame.durable = r.Uint();
+  } else if (kind == Number(Kind::kDaemonAck)) {
+    type = Type::kAck;
+    wanted = 1;
+    frame.durable = r.Uint();
+  } else if (kind == Number(Kind::kDaemonRefused)) {
+    type = Type::kRefused;
+    wanted = 2;
+    frame.reason = static_cast<std::uint32_t>(r.Uint());
+    frame.text = r.Str(false);
+  } else if (kind == Number(Kind::kDaemonBye)) {
+    type = Type::kBye;
+  }
+  if (!r.ok() || elements < wanted) return DaemonFrame();
+  frame.type = type;
+  return frame;
+}
+
+}  // namespace mapisync

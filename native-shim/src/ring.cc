@@ -1,0 +1,413 @@
+#include "ring.h"
+
+#include <cstring>
+
+#include "crc32c.h"
+#include "msgpack_writer.h"
+
+namespace mapisync {
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+constexpr auto kAcquire = std::memory_order_acquire;
+constexpr auto kRelease = std::memory_order_release;
+constexpr auto kAcqRel = std::memory_order_acq_rel;
+
+static_assert(offsetof(RingHeader, clock_resolution_us) == 80, "PROTOCOL.md, header");
+static_assert(offsetof(RingHeader, executable) == 96, "PROTOCOL.md, header");
+static_assert(offsetof(RingHeader, version) == 352, "PROTOCOL.md, header");
+static_assert(offsetof(RingHeader, tail) == 512, "PROTOCOL.md, header");
+static_assert(offsetof(RingHeader, head) == 576, "PROTOCOL.md, header");
+static_assert(offsetof(RingHeader, lost) == 640, "PROTOCOL.md, header");
+static_assert(offsetof(RingHeader, cached_now_us) == 704, "PROTOCOL.md, header");
+static_assert(offsetof(RingHeader, inside) == 1024, "PROTOCOL.md, header");
+static_assert(offsetof(RingHeader, sessions) == 4096, "PROTOCOL.md, header");
+
+constexpr char kMagic[] = "MAPIRING";
+constexpr std::uint32_t kLayout = 1;
+constexpr std::uint64_t kFirstSeq = 1;
+
+// A body shorter than the fixed part of its header is none.
+constexpr std::size_t kMinBodyBytes = 26;
+
+// u16 size, then the bytes.
+void PutString(unsigned char* out, std::size_t room, const char* text) noexcept {
+  const std::size_t whole = std::strlen(text);
+  const std::uint16_t size = static_cast<std::uint16_t>(whole < room - 2 ? whole : room - 2);
+  std::memcpy(out, &size, 2);
+  std::memcpy(out + 2, text, size);
+}
+
+}  // namespace
+
+std::uint32_t RecordCrc(std::uint64_t committed_word, const unsigned char* body,
+                        std::size_t size_bytes) noexcept {
+  const std::uint32_t crc = Crc32c(Crc32c(0, &committed_word, 8), body, size_bytes);
+  return crc == 0 ? 0xffffffff : crc;
+}
+
+void Ring::Format(void* memory, std::size_t bytes, const RingIdentity& identity) noexcept {
+  View(memory, bytes);
+  RingHeader& h = *header_;
+  h.layout = kLayout;
+  h.data_offset = kRingDataOffset;
+  std::memcpy(h.ring_id, identity.ring_id, sizeof h.ring_id);
+  h.data_bytes = data_bytes();
+  h.pid = identity.pid;
+  h.bits = identity.bits;
+  h.wall_us = identity.wall_us;
+  h.time_us = identity.time_us;
+  std::memcpy(h.boot_id, identity.boot_id, sizeof h.boot_id);
+  h.clock_resolution_us = identity.clock_resolution_us;
+  PutString(h.executable, sizeof h.executable, identity.executable);
+  PutString(h.version, sizeof h.version, identity.version);
+  const std::uint64_t first = Place::Of(kFirstSeq, 0).value;
+  h.tail.store(first, kRelaxed);
+  h.head.store(first, kRelaxed);
+  h.retired.store(first, kRelaxed);
+  h.cached_now_us.store(identity.time_us, kRelaxed);
+  sessions_used_.store(0, kRelaxed);
+}
+
+void Ring::Publish() noexcept {
+  std::uint64_t magic;
+  std::memcpy(&magic, kMagic, 8);
+  header_->magic.store(magic, kRelease);
+}
+
+void Ring::View(void* memory, std::size_t bytes) noexcept {
+  header_ = static_cast<RingHeader*>(memory);
+  data_ =
+      reinterpret_cast<std::atomic<std::uint64_t>*>(static_cast<char*>(memory) + kRingDataOffset);
+  units_ = static_cast<std::uint32_t>((bytes - kRingDataOffset) / 8);
+  watermark_units_ = units_ / 100 * kProgressWatermarkPercent;
+  sessions_used_.store(kMaxSessionsPerRing, kRelaxed);
+}
+
+std::uint64_t Ring::Append(unsigned char* body, std::size_t size_bytes, Room room) noexcept {
+  if (size_bytes < kMinBodyBytes) return 0;
+  Attempt attempt;
+  do {
+    if (!Prepare(size_bytes, false, room, &attempt)) return 0;
+  } while (!Claim(attempt));
+  PatchSeq(body, attempt.at.seq());
+  Fill(attempt, body);
+  Commit(attempt);
+  return attempt.at.seq();
+}
+
+std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& open, SessionSlot* slot) noexcept {
+  unsigned char body[kSmallBodyBytes];
+  const Buffer scratch = {body, sizeof body - 7};
+  // Without its session, whose size is known together with the seq.
+  Stamp header = stamp;
+  header.session = 0;
+  const std::size_t size = EncodeOpen(header, open, scratch);
+  if (size == 0) return 0;
+  Attempt attempt;
+  do {
+    if (!Prepare(size - 1, true, Room::kMust, &attempt)) return 0;
+  } while (!Claim(attempt));
+  const std::uint64_t seq = attempt.at.seq();
+  header.seq = seq;
+  header.session = seq;
+  EncodeOpen(header, open, scratch);
+  Fill(attempt, body);
+  if (slot != nullptr) slot->SetSession(seq, stamp.time_us);
+  Commit(attempt);
+  return seq;
+}
+
+bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room,
+                   Attempt* attempt) const noexcept {
+  for (;;) {
+    const Place tail = {header_->tail.load(kAcquire)};
+    const Place head = {header_->head.load(kAcquire)};
+    if (head.seq() > tail.seq()) continue;  // The tail moved on a whole lap ago.
+    const std::size_t size = body_bytes + (own_seq ? UintBytes(tail.seq()) : 0);
+    if (size > Word::kMaxSizeBytes) return false;
+    const std::uint32_t units = RecordUnits(static_cast<std::uint32_t>(size));
+    const std::uint32_t unit = tail.unit();
+    const std::uint32_t to_end = units_ - unit;
+    const bool pad = units > to_end;
+    const std::uint32_t used =
+        unit >= head.unit() ? unit - head.unit() : unit + units_ - head.unit();
+    const std::uint32_t after = used + units + (pad ? to_end : 0);
+    const std::uint32_t limit = room == Room::kProgress ? watermark_units_ : units_ - 1;
+    if (after > limit) return false;
+    attempt->at = tail;
+    if (pad) {
+      attempt->word = Word::Of(tail.seq(), 0, Word::kPad);
+    } else {
+      attempt->word = Word::Of(tail.seq(), static_cast<std::uint32_t>(size), Word::kReserved);
+    }
+    attempt->next = NextOf(tail, attempt->word);
+    return true;
+  }
+}
+
+bool Ring::Claim(const Attempt& attempt) noexcept {
+  if (!Win(attempt)) return false;
+  MoveTail(attempt);
+  return attempt.word.state() != Word::kPad;
+}
+
+bool Ring::Win(const Attempt& attempt) noexcept {
+  std::atomic<std::uint64_t>& word = word_at(attempt.at.unit());
+  std::uint64_t found = 0;
+  if (!word.compare_exchange_strong(found, attempt.word.value, kAcqRel, kAcquire)) {
+    const Word other = {found};
+    if (other.seq() == attempt.at.seq()) {
+      // Somebody was first, and may never come to move the tail.
+      MoveTail({attempt.at, other, NextOf(attempt.at, other)});
+      return false;
+    }
+    // An overtaken thread's leftover gives way. Anything else here means that we are overtaken, and
+    // that what we look at is another record's.
+    if (other.seq() > attempt.at.seq() || tail() != attempt.at) return false;
+    if (!word.compare_exchange_strong(found, attempt.word.value, kAcqRel, kRelaxed)) return false;
+  }
+  if (Place{header_->retired.load(kAcquire)}.seq() > attempt.at.seq()) {
+    // The tail went round the whole ring since Prepare(): this is not the place of our record.
+    std::uint64_t ours = attempt.word.value;
+    word.compare_exchange_strong(ours, 0, kAcqRel, kRelaxed);
+    return false;
+  }
+  return true;
+}
+
+void Ring::MoveTail(const Attempt& attempt) noexcept {
+  std::uint64_t expected = attempt.at.value;
+  header_->tail.compare_exchange_strong(expected, attempt.next.value, kAcqRel, kRelaxed);
+}
+
+void Ring::Fill(const Attempt& attempt, const unsigned char* body) noexcept {
+  // Atomic, though plain stores in the machine: an overtaken thread may try its luck on these
+  // words.
+  std::atomic<std::uint64_t>* to = &word_at(attempt.at.unit()) + 1;
+  const std::uint32_t size = attempt.word.size_bytes();
+  std::uint32_t first;
+  std::memcpy(&first, body, 4);
+  to->store(std::uint64_t{first} << 32, kRelaxed);  // No checksum yet.
+  std::uint64_t eight;
+  std::uint32_t at = 4;
+  for (; at + 8 <= size; at += 8) {
+    std::memcpy(&eight, body + at, 8);
+    (++to)->store(eight, kRelaxed);
+  }
+  if (at < size) {
+    std::memcpy(&eight, body + at, 8);
+    (++to)->store(eight & ((std::uint64_t{1} << (size - at) * 8) - 1), kRelaxed);
+  }
+}
+
+void Ring::Commit(const Attempt& attempt) noexcept {
+  const Word committed = Word::Of(attempt.at.seq(), attempt.word.size_bytes(), Word::kCommitted);
+  word_at(attempt.at.unit()).store(committed.value, kRelease);
+}
+
+LostCounts Ring::lost() const noexcept {
+  const auto get = [this](Loss loss) {
+    return header_->lost[static_cast<int>(loss)].load(kRelaxed);
+  };
+  return {get(Loss::kOpen), get(Loss::kProgress), get(Loss::kError), get(Loss::kDone),
+          get(Loss::kOther)};
+}
+
+SessionSlot* Ring::ClaimSession() noexcept {
+  for (std::uint32_t i = 0; i < kMaxSessionsPerRing; i++) {
+    if (!header_->sessions[i].Claim()) continue;
+    std::uint32_t used = sessions_used_.load(kRelaxed);
+    while (used <= i && !sessions_used_.compare_exchange_weak(used, i + 1, kRelease, kRelaxed)) {
+    }
+    return &header_->sessions[i];
+  }
+  return nullptr;
+}
+
+InCallSlot* Ring::Enter(std::uint32_t thread, Method method, std::uint64_t since_us,
+                        std::uint64_t session, std::uint64_t call) noexcept {
+  // Threads begin at different slots, so that each mostly has a cache line of its own.
+  const std::uint32_t start = thread * 2654435761u >> 26;
+  for (std::uint32_t i = 0; i < kMaxCallsInside; i++) {
+    InCallSlot& slot = header_->inside[(start + i) % kMaxCallsInside];
+    if (slot.TryEnter(thread, method, since_us, session, call)) return &slot;
+  }
+  return nullptr;
+}
+
+std::uint32_t Ring::used_bytes() const noexcept {
+  const std::uint32_t from = head().unit();
+  const std::uint32_t to = tail().unit();
+  return (to >= from ? to - from : to + units_ - from) * 8;
+}
+
+Ring::Record Ring::Peek(Place* at) noexcept {
+  for (;;) {
+    const Word word = {word_at(at->unit()).load(kAcquire)};
+    if (word.state() == Word::kFree || word.seq() != at->seq()) {
+      return {Record::State::kEmpty, at->seq(), nullptr, 0};
+    }
+    // Its thread may have been stopped before it moved the tail.
+    const Place next = NextOf(*at, word);
+    if (*at == tail()) MoveTail({*at, word, next});
+    if (word.state() == Word::kPad) {
+      *at = next;
+      continue;
+    }
+    if (word.state() == Word::kReserved) {
+      return {Record::State::kReserved, word.seq(), nullptr, word.size_bytes()};
+    }
+    const unsigned char* record = reinterpret_cast<const unsigned char*>(&word_at(at->unit()));
+    return {Record::State::kCommitted, word.seq(), record + kRecordHeaderBytes, word.size_bytes()};
+  }
+}
+
+Place Ring::Next(Place at, const Record& record) const noexcept {
+  return NextOf(at, Word::Of(record.seq, record.size_bytes, Word::kCommitted));
+}
+
+void Ring::StampCrc(Place at, const Record& record) noexcept {
+  auto* crc = reinterpret_cast<std::atomic<std::uint32_t>*>(&word_at(at.unit()) + 1);
+  if (crc->load(kRelaxed) != 0) return;
+  const Word word = Word::Of(record.seq, record.size_bytes, Word::kCommitted);
+  crc->store(RecordCrc(word.value, record.body, record.size_bytes), kRelease);
+}
+
+void Ring::FreeTo(std::uint64_t seq) noexcept {
+  const Place from = head();
+  const Place tail = this->tail();
+  Place end = from;
+  // Calls of one session mostly follow one another, so only the last of each run is kept.
+  std::uint64_t session = 0;
+  ProgressCall newest;
+  for (Place at = from; at != tail && at.seq() <= seq;) {
+    const Word word = {word_at(at.unit()).load(kAcquire)};
+    const unsigned char* body =
+        reinterpret_cast<const unsigned char*>(&word_at(at.unit())) + kRecordHeaderBytes;
+    std::uint64_t its_session;
+    ProgressCall call;
+    if (word.state() == Word::kCommitted &&
+        DecodeProgress(body, word.size_bytes(), &its_session, &call)) {
+      if (session != its_session && session != 0) KeepNewest(session, newest);
+      if (session != its_session || call.call > newest.call) newest = call;
+      session = its_session;
+    }
+    at = NextOf(at, word);
+    // A pad goes together with the record behind it, so that `retired` always moves on by a seq.
+    if (word.state() != Word::kPad) end = at;
+  }
+  if (session != 0) KeepNewest(session, newest);
+  if (end == from) return;
+
+  header_->retired.store(end.value, kRelease);
+  for (std::uint32_t unit = from.unit(); unit != end.unit();) {
+    word_at(unit).store(0, kRelease);
+    if (++unit == units_) unit = 0;
+  }
+  header_->head.store(end.value, kRelease);
+}
+
+void Ring::CloseSession(SessionSlot* slot, std::uint64_t time_us, std::uint32_t thread) noexcept {
+  slot->SetState(SessionSlot::kClosing);
+  if (!slot->TryLock()) return;
+  RecordSlot(slot, time_us, thread);
+  slot->Unlock();
+}
+
+unsigned Ring::RecordSlots(std::uint64_t time_us, std::uint32_t thread) noexcept {
+  unsigned recorded = 0;
+  const std::uint32_t used = sessions_used();
+  for (std::uint32_t i = 0; i < used; i++) {
+    SessionSlot& slot = header_->sessions[i];
+    const SessionSlot::State state = slot.state();
+    const bool due =
+        state == SessionSlot::kClosing || (state == SessionSlot::kOpen && slot.has_merged());
+    if (!due || !slot.TryLock()) continue;
+    recorded += RecordSlot(&slot, time_us, thread);
+    slot.Unlock();
+  }
+  return recorded;
+}
+
+// Under the slot's writer flag, which keeps `merged` of one thread from coming behind `close` of
+// another.
+unsigned Ring::RecordSlot(SessionSlot* slot, std::uint64_t time_us, std::uint32_t thread) noexcept {
+  const SessionSlot::State state = slot->state();
+  if (state < SessionSlot::kOpen) return 0;
+  const bool closing = state == SessionSlot::kClosing;
+  const Stamp stamp = {0, time_us, thread, slot->session()};
+  unsigned char body[kSmallBodyBytes];
+  const Buffer scratch = {body, sizeof body - 7};
+  unsigned recorded = 0;
+  if (slot->TakeMerged()) {
+    NewestCall newest;
+    slot->ReadNewest(&newest);
+    const std::size_t size = EncodeMerged(stamp, slot->counters(), newest.call, scratch);
+    if (Append(body, size, closing ? Room::kMust : Room::kProgress) == 0) {
+      slot->PutBackMerged();
+      return 0;
+    }
+    recorded++;
+  }
+  if (!closing) return recorded;
+  const std::size_t size = EncodeClose(stamp, slot->counters(), scratch);
+  if (Append(body, size, Room::kMust) == 0) return recorded;
+  slot->SetState(SessionSlot::kFree);
+  return recorded + 1;
+}
+
+unsigned Ring::RecordBlocked(std::uint64_t time_us) noexcept {
+  unsigned recorded = 0;
+  for (InCallSlot& slot : header_->inside) {
+    InsideCall inside;
+    if (!slot.Read(&inside) || inside.blocked_recorded) continue;
+    if (time_us < inside.since_us + std::uint64_t{kBlockedAfterMs} * 1000) continue;
+    const Stamp stamp = {0, time_us, inside.thread, inside.session};
+    unsigned char body[kSmallBodyBytes];
+    const Buffer scratch = {body, sizeof body - 7};
+    std::size_t size = EncodeBlocked(stamp, inside.method, inside.call, inside.since_us, scratch);
+    if (Append(body, size, Room::kMust) == 0) continue;  // Again at the next look.
+    recorded++;
+    if (slot.MarkBlocked(inside)) continue;
+    size = EncodeUnblocked(stamp, inside.method, inside.call, inside.since_us,
+                           time_us - inside.since_us, scratch);
+    if (Append(body, size, Room::kMust) != 0) {
+      recorded++;
+    } else {
+      CountLost(Loss::kOther);
+    }
+  }
+  return recorded;
+}
+
+unsigned Ring::RecordLost(std::uint64_t time_us, std::uint32_t thread, LostCounts* told) noexcept {
+  const LostCounts now = lost();
+  if (std::memcmp(&now, told, sizeof now) == 0) return 0;
+  unsigned char body[kSmallBodyBytes];
+  const std::size_t size = EncodeLost({0, time_us, thread, 0}, now, {body, sizeof body - 7});
+  if (Append(body, size, Room::kMust) == 0) return 0;
+  *told = now;
+  return 1;
+}
+
+Place Ring::NextOf(Place at, Word word) const noexcept {
+  if (word.state() == Word::kPad) return Place::Of(at.seq(), 0);
+  const std::uint32_t unit = at.unit() + RecordUnits(word.size_bytes());
+  return Place::Of(at.seq() + 1, unit >= units_ ? 0 : unit);
+}
+
+void Ring::KeepNewest(std::uint64_t session, const ProgressCall& call) noexcept {
+  Hint& hint = hints_[session % kHints];
+  if (hint.session != session) {
+    // A session that is closed has no slot, and never gets one again.
+    hint = {session, nullptr};
+    const std::uint32_t used = sessions_used();
+    for (std::uint32_t i = 0; i < used && hint.slot == nullptr; i++) {
+      if (header_->sessions[i].session() == session) hint.slot = &header_->sessions[i];
+    }
+  }
+  if (hint.slot != nullptr) hint.slot->Keep(session, call);
+}
+
+}  // namespace mapisync
