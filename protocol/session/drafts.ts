@@ -1,0 +1,114 @@
+import type {
+  ErrorFields,
+  EventName,
+  Level,
+  RecordDraft,
+  SessionFields,
+} from '../records/record.ts';
+import { rfc3339 } from '../records/time.ts';
+import { describeHresult } from './hresults.ts';
+import type { SessionState } from './state.ts';
+import { decodeSyncFlags, hex32 } from './sync-flags.ts';
+
+/** The parts that records of a session are made of. */
+
+export const ATTACH_NAMES = ['tee', 'wrap', 'sink'] as const;
+export const METHOD_NAMES = ['Progress', 'Error', 'Done'] as const;
+export type MethodName = (typeof METHOD_NAMES)[number];
+
+export function methodName(method: number): MethodName {
+  return METHOD_NAMES[method - 1] ?? 'Progress';
+}
+
+export function attachName(attach: number): (typeof ATTACH_NAMES)[number] {
+  return ATTACH_NAMES[attach - 1] ?? 'tee';
+}
+
+/** Where in the stream a record comes from. `seq` 0: from no frame. */
+export interface Cause {
+  readonly timeUs: number;
+  readonly seq: number;
+  readonly thread: number;
+}
+
+/** What each record of a session has. */
+export function sessionDraft(
+  state: SessionState,
+  event: EventName,
+  level: Level,
+  cause: Cause,
+  msg: string,
+): RecordDraft {
+  const { origin } = state;
+  return {
+    event_name: event,
+    level,
+    time: rfc3339(cause.timeUs + state.clockOffsetUs),
+    msg: `${label(state)}: ${msg}`,
+    trace_id: state.traceId,
+    span_id: state.id,
+    trace_flags: 1,
+    process: processFields(origin),
+    ...(cause.thread === 0 ? {} : { thread: { id: cause.thread } }),
+    ring: origin.ring,
+    ...(cause.seq === 0 ? {} : { seq: cause.seq }),
+    mono_us: cause.timeUs,
+    session: sessionFields(state),
+  };
+}
+
+export function processFields(origin: SessionState['origin']): NonNullable<RecordDraft['process']> {
+  return { pid: origin.pid, arch: origin.arch, executable: { name: origin.executable } };
+}
+
+export function sessionFields(state: SessionState): SessionFields {
+  return {
+    id: state.id,
+    ...(state.provider === null ? {} : { provider: state.provider }),
+    ...(state.store === null ? {} : { store: state.store }),
+    attach: attachName(state.attach),
+  };
+}
+
+/** With what the provider was asked to do: for the first and the last record of a session. */
+export function fullSessionFields(state: SessionState): SessionFields {
+  const fields = sessionFields(state);
+  if (state.flags === null) return fields;
+  const { names, rest, userInitiated } = decodeSyncFlags(state.flags);
+  return {
+    ...fields,
+    flags: rest === undefined ? names : [...names, rest],
+    flags_raw: hex32(state.flags),
+    user_initiated: userInitiated,
+  };
+}
+
+/** What people call the session. */
+export function label(state: SessionState): string {
+  const names = [state.provider, state.store].filter((name) => name !== null && name !== '');
+  return names.length === 0 ? `Session ${state.id}` : names.join(', ');
+}
+
+export function errorFields(hresult: number): ErrorFields {
+  const { hex, name, aliases, severity, class: errorClass } = describeHresult(hresult);
+  return {
+    hresult: hex,
+    name,
+    ...(aliases.length === 0 ? {} : { aliases }),
+    severity,
+    class: errorClass,
+  };
+}
+
+/** `4.2 s`, `1:03:20` */
+export function durationText(us: number): string {
+  const seconds = us / 1_000_000;
+  if (seconds < 0.1) return `${Math.round(us / 100) / 10} ms`;
+  if (seconds < 60) return `${Math.round(seconds * 10) / 10} s`;
+  const whole = Math.floor(seconds);
+  const two = (n: number): string => String(n).padStart(2, '0');
+  const minutes = Math.floor(whole / 60) % 60;
+  const hours = Math.floor(whole / 3600);
+  const tail = two(whole % 60);
+  return hours > 0 ? `${hours}:${two(minutes)}:${tail}` : `${minutes}:${tail}`;
+}

@@ -1,0 +1,69 @@
+import type { Level, Outcome } from '../records/record.ts';
+import { describeHresult } from './hresults.ts';
+import type { SessionState } from './state.ts';
+import { errorCount } from './state.ts';
+
+/** How a session ended, by the rules of the log's documentation: the first that matches. */
+
+const MAPI_E_USER_CANCEL = 0x80040113;
+const MAPI_E_CANCEL = 0x80040501;
+const FAILED = 0x80000000;
+
+/** What ended it. `released`: the last Release, or 5 s after `Done`. */
+export type EndCause = { readonly by: 'released' } | { readonly by: 'gone'; readonly how: string };
+
+export function judge(
+  state: SessionState,
+  cause: EndCause,
+): { readonly outcome: Outcome; readonly reason: string } {
+  if (state.done === null) {
+    if (cause.by === 'gone') return { outcome: 'abandoned', reason: `${cause.how} before Done` };
+    const returned =
+      state.returned === null || state.returned.hresult === 0
+        ? ''
+        : `; SynchronizeInBackground returned ${shown(state.returned.hresult)}`;
+    return { outcome: 'failed', reason: `The callback was released without Done${returned}` };
+  }
+  const { hresult } = state.done;
+  const reason = `Done was called with ${shown(hresult)}`;
+  if (hresult === MAPI_E_USER_CANCEL || hresult === MAPI_E_CANCEL) {
+    return { outcome: 'cancelled', reason };
+  }
+  if (hresult >= FAILED) return { outcome: 'failed', reason };
+  const errors = errorCount(state);
+  const last = state.lastError === null ? '' : `, the last with ${state.lastError.name}`;
+  if (errors > 0) {
+    const after = `after ${count(errors, 'error')}${last}`;
+    return { outcome: 'ok_with_errors', reason: `${reason}, ${after}` };
+  }
+  if (hresult !== 0) return { outcome: 'warned', reason };
+  if (state.oddities > 0) {
+    const after = `after ${count(state.oddities, 'warning')}${last}`;
+    return { outcome: 'warned', reason: `${reason}, ${after}` };
+  }
+  return { outcome: 'ok', reason };
+}
+
+const LEVELS: Record<Outcome, Level> = {
+  ok: 'info',
+  cancelled: 'info',
+  ok_with_errors: 'warn',
+  warned: 'warn',
+  failed: 'error',
+  abandoned: 'error',
+};
+
+export function levelOf(outcome: Outcome): Level {
+  return LEVELS[outcome];
+}
+
+/** `3 errors` */
+export function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`;
+}
+
+/** `MAPI_E_NOT_FOUND (0x8004010F)` */
+export function shown(hresult: number): string {
+  const { name, hex } = describeHresult(hresult);
+  return name === hex ? hex : `${name} (${hex})`;
+}
