@@ -1,0 +1,486 @@
+import type { RecordDraft } from '../records/record.ts';
+import { cutText } from '../records/text.ts';
+import { rfc3339 } from '../records/time.ts';
+import type {
+  Blocked,
+  Close,
+  Counters,
+  Done,
+  ErrorCall,
+  Inner,
+  Merged,
+  NewestCall,
+  Note,
+  Open,
+  Progress,
+  Returned,
+  Slot,
+  Unblocked,
+} from '../wire/frames.ts';
+import type { Cause } from './drafts.ts';
+import {
+  durationText,
+  errorFields,
+  fullSessionFields,
+  methodName,
+  sessionDraft,
+} from './drafts.ts';
+import { describeHresult } from './hresults.ts';
+import type { EndCause } from './outcome.ts';
+import { count, judge, levelOf, shown } from './outcome.ts';
+import { listPhases } from './phases.ts';
+import {
+  isProgressDue,
+  isProgressUntold,
+  progressFields,
+  takeCall,
+  tellProgress,
+} from './progress.ts';
+import type { Origin, SessionState } from './state.ts';
+import { errorCount, MAX_BLOCKED, MAX_ERROR_TEXT_BYTES, MAX_REPEATS, newSession } from './state.ts';
+import { hex32 } from './sync-flags.ts';
+
+/**
+ * One sync session as a reducer: frames and ticks go in, records come out. Deterministic: time comes with
+ * the frame or the tick. No function here throws, whatever the frames say, and none touches anything but
+ * the state it is given, which it changes in place.
+ */
+
+export type { Origin, SessionState } from './state.ts';
+
+/** Takes a record. May not call back into the reducer. */
+export type Emit = (draft: RecordDraft) => void;
+
+/** Frames that belong to a session, after its `open`. A `ProgressView` passes as `progress`. */
+export type SessionFrame =
+  | Readonly<Pick<Progress, keyof Progress>>
+  | ErrorCall
+  | Done
+  | Inner
+  | Blocked
+  | Unblocked
+  | Returned
+  | Note
+  | Close
+  | Merged;
+
+export interface SessionOptions {
+  /** No call for this long makes a session stalled. */
+  readonly quietUs: number;
+}
+
+export const DEFAULT_OPTIONS: SessionOptions = { quietUs: 30_000_000 };
+
+/** A session ends this long after `Done`, even if its callback is not released. */
+export const END_AFTER_DONE_US = 5_000_000;
+
+/** What is known of the end of a process. */
+export interface GoneFacts {
+  /** When that was noticed. */
+  readonly wallUs: number;
+  /** The same on the monotonic clock, if the machine was not started anew since. */
+  readonly timeUs?: number;
+  readonly exitCode?: number;
+  readonly crashed?: boolean;
+  /** Calls of this session that were inside Outlook's callback, from the in-call slots. */
+  readonly inCallback?: readonly { readonly method: number; readonly thread: number }[];
+}
+
+/** Begins a session with its `open`. */
+export function openSession(open: Open, origin: Origin, emit: Emit): SessionState {
+  const state = newSession(open, origin);
+  emit({
+    ...sessionDraft(state, 'session.opened', 'info', open, 'sync began'),
+    shim_version: origin.shimVersion,
+    session: fullSessionFields(state),
+    ...(open.callback === 0 ? { detail: { callback: false } } : {}),
+  });
+  return state;
+}
+
+/** Applies the next frame of the session, in the order of its ring. */
+export function applyFrame(state: SessionState, frame: SessionFrame, emit: Emit): void {
+  if (state.ended !== null) {
+    if (frame.kind === 'progress' || frame.kind === 'error' || frame.kind === 'done') {
+      state.late += 1;
+    }
+    return;
+  }
+  switch (frame.kind) {
+    case 'progress':
+      heard(state, frame, emit);
+      takeCall(state, frame.call, frame.timeUs, frame.index, frame.max, frame.text);
+      if (isProgressDue(state, frame.timeUs)) emitProgress(state, frame, emit);
+      break;
+    case 'error':
+      heard(state, frame, emit);
+      takeError(state, frame, emit);
+      break;
+    case 'done':
+      heard(state, frame, emit);
+      takeDone(state, frame, emit);
+      break;
+    case 'inner':
+      takeInner(state, frame, emit);
+      break;
+    case 'blocked':
+      takeBlocked(state, frame, emit);
+      break;
+    case 'unblocked':
+      takeUnblocked(state, frame, emit);
+      break;
+    case 'returned':
+      takeReturned(state, frame, emit);
+      break;
+    case 'note':
+      emit({
+        ...sessionDraft(state, 'session.note', 'info', frame, `${frame.key} = ${frame.value}`),
+        note: { key: frame.key, value: frame.value },
+      });
+      break;
+    case 'merged':
+      takeMerged(state, frame, emit);
+      break;
+    case 'close':
+      takeCounters(state, frame.counters);
+      end(state, frame, { by: 'released' }, frame.timeUs, emit);
+      break;
+  }
+}
+
+/**
+ * Takes what a session slot says: counters, and the newest call, which may be ahead of the frames that
+ * still come. Causes no record by itself.
+ */
+export function applySlot(state: SessionState, slot: Slot): void {
+  if (state.ended !== null) return;
+  takeCounters(state, slot.counters);
+  takeAhead(state, slot.newest);
+}
+
+/** Lets time pass: stalls, a bar that was held back, the end after `Done`. At least once a second. */
+export function tick(
+  state: SessionState,
+  nowUs: number,
+  emit: Emit,
+  options: SessionOptions = DEFAULT_OPTIONS,
+): void {
+  if (state.ended !== null) return;
+  const cause: Cause = { timeUs: nowUs, seq: 0, thread: 0 };
+  if (state.done !== null) {
+    if (nowUs - state.done.timeUs >= END_AFTER_DONE_US) {
+      end(state, cause, { by: 'released' }, state.done.timeUs, emit);
+    }
+    return;
+  }
+  if (isProgressDue(state, nowUs)) emitProgress(state, cause, emit);
+  const forUs = nowUs - state.lastCallUs - state.excusedUs;
+  if (state.quietSinceUs !== null) {
+    // A slot told of a call that no frame has brought yet.
+    if (state.lastCallUs > state.quietSinceUs) resume(state, cause, state.lastCallUs, emit);
+  } else if (forUs >= options.quietUs && state.blocked.length === 0) {
+    state.quietSinceUs = state.lastCallUs;
+    emit({
+      ...sessionDraft(
+        state,
+        'session.stalled',
+        'warn',
+        cause,
+        `no call for ${durationText(forUs)}`,
+      ),
+      stall: { kind: 'quiet', for_us: forUs, threshold_us: options.quietUs },
+      progress: progressFields(state),
+    });
+  }
+}
+
+/** The machine slept, or the daemon was held up: this time counts for no stall. */
+export function excuse(state: SessionState, us: number): void {
+  if (us > 0) state.excusedUs += us;
+}
+
+/** The process of the session has ended; no frame comes any more. */
+export function processGone(state: SessionState, facts: GoneFacts, emit: Emit): void {
+  if (state.ended !== null) return;
+  const timeUs = facts.timeUs ?? state.lastCallUs;
+  const cause: Cause = { timeUs, seq: 0, thread: 0 };
+  const inside = facts.inCallback ?? [];
+  const code = facts.exitCode === undefined ? '' : ` with exit code ${facts.exitCode}`;
+  const where = inside
+    .map(({ method, thread }) => `, thread ${thread} inside Outlook's ${methodName(method)}`)
+    .join('');
+  const how = `The process ${facts.crashed === true ? 'crashed' : 'ended'}${code}${where}`;
+  const exit: NonNullable<RecordDraft['exit']> = {
+    ...(facts.exitCode === undefined ? {} : { code: facts.exitCode }),
+    ...(facts.crashed === undefined ? {} : { crashed: facts.crashed }),
+    ...(inside.length === 0
+      ? {}
+      : {
+          in_callback: inside.map(({ method, thread }) => ({ method: methodName(method), thread })),
+        }),
+  };
+  const time = rfc3339(facts.wallUs);
+  end(state, cause, { by: 'gone', how }, state.lastCallUs, (draft) =>
+    emit(draft.event_name === 'session.ended' ? { ...draft, time, exit } : { ...draft, time }),
+  );
+}
+
+/** The newest anchor of the ring's clock to the wall clock: wall time minus monotonic time. */
+export function setClock(state: SessionState, offsetUs: number): void {
+  state.clockOffsetUs = offsetUs;
+}
+
+/** Notes a call, and that a quiet session is quiet no more. */
+function heard(state: SessionState, cause: Cause, emit: Emit): void {
+  if (state.quietSinceUs !== null) resume(state, cause, cause.timeUs, emit);
+  if (cause.timeUs > state.lastCallUs) {
+    state.lastCallUs = cause.timeUs;
+    state.excusedUs = 0;
+  }
+}
+
+function resume(state: SessionState, cause: Cause, calledUs: number, emit: Emit): void {
+  const forUs = Math.max(0, calledUs - (state.quietSinceUs ?? calledUs));
+  state.quietSinceUs = null;
+  emit({
+    ...sessionDraft(
+      state,
+      'session.resumed',
+      'info',
+      cause,
+      `a call after ${durationText(forUs)} without one`,
+    ),
+    stall: { kind: 'quiet', for_us: forUs },
+  });
+}
+
+function emitProgress(state: SessionState, cause: Cause, emit: Emit): void {
+  tellProgress(state, cause.timeUs);
+  const progress = progressFields(state);
+  const percent = progress.percent === null ? '' : ` ${progress.percent} %`;
+  const text = state.text === null ? '' : `${state.text} `;
+  const msg = `${text}${progress.index}/${progress.max}${percent}`;
+  const sinceUs = Math.max(0, cause.timeUs - state.last.timeUs);
+  emit({
+    ...sessionDraft(state, 'session.progress', 'debug', cause, msg),
+    progress,
+    // Without it a record says that its call came right then.
+    ...(sinceUs === 0 ? {} : { since_last_call_us: sinceUs }),
+  });
+}
+
+/** Before an end: the newest call is always shown. */
+function flushProgress(state: SessionState, cause: Cause, emit: Emit): void {
+  const ahead = state.ahead;
+  if (ahead !== null) {
+    takeCall(state, ahead.call, ahead.timeUs, ahead.index, ahead.max, ahead.text);
+    state.ahead = null;
+  }
+  if (isProgressUntold(state)) emitProgress(state, cause, emit);
+}
+
+function takeError(state: SessionState, frame: ErrorCall, emit: Emit): void {
+  const fields = errorFields(frame.hresult);
+  state.errors = Math.max(state.errors, frame.call);
+  if (fields.severity === 'error') state.failures += 1;
+  else {
+    state.warnings += 1;
+    if (frame.hresult !== 0) state.oddities += 1;
+  }
+  const repeat = countRepeat(state, frame.hresult, frame.text);
+  const text = frame.text === null ? {} : { text: frame.text };
+  const isMild = fields.severity === 'success' || fields.class === 'transient';
+  const said = frame.text === null || frame.text === '' ? '' : `: ${frame.text}`;
+  const times = repeat === undefined ? {} : { repeat };
+  state.lastError = {
+    ...fields,
+    ...(frame.text === null ? {} : { text: cutText(frame.text, MAX_ERROR_TEXT_BYTES) }),
+    ...times,
+  };
+  const msg = `${shown(frame.hresult)}${said}`;
+  emit({
+    ...sessionDraft(state, 'session.error', isMild ? 'warn' : 'error', frame, msg),
+    call: frame.call,
+    error: { ...fields, ...text, ...times },
+  });
+}
+
+/** @returns `undefined` for what is new after `MAX_REPEATS` different ones. */
+function countRepeat(
+  state: SessionState,
+  hresult: number,
+  text: string | null,
+): number | undefined {
+  const key = repeatKey(hresult, text);
+  const repeat = (state.repeats.get(key) ?? 0) + 1;
+  if (repeat === 1 && state.repeats.size >= MAX_REPEATS) return undefined;
+  state.repeats.set(key, repeat);
+  return repeat;
+}
+
+/** Short whatever the text is, and the same for what the journal keeps of it. */
+export function repeatKey(hresult: number, text: string | null): string {
+  if (text === null) return hex32(hresult);
+  // FNV-1a over the units.
+  let hash = 0x811c9dc5;
+  const kept = cutText(text, MAX_ERROR_TEXT_BYTES);
+  for (let at = 0; at < kept.length; at += 1) {
+    hash = Math.imul(hash ^ kept.charCodeAt(at), 0x01000193);
+  }
+  return `${hex32(hresult)} ${(hash >>> 0).toString(16)}`;
+}
+
+const HANDLES = ['null', 'unknown', 'same', 'different'] as const;
+
+function takeDone(state: SessionState, frame: Done, emit: Emit): void {
+  flushProgress(state, frame, emit);
+  state.dones = Math.max(state.dones, frame.call);
+  state.done ??= { hresult: frame.hresult, timeUs: frame.timeUs };
+  emit({
+    ...sessionDraft(state, 'session.done', 'debug', frame, `Done with ${shown(frame.hresult)}`),
+    call: frame.call,
+    error: errorFields(frame.hresult),
+    done: { handle: HANDLES[frame.handle] ?? 'unknown' },
+    duration_us: Math.max(0, frame.timeUs - state.openTimeUs),
+  });
+}
+
+function takeInner(state: SessionState, frame: Inner, emit: Emit): void {
+  state.innerSeenUs += frame.durationUs;
+  state.innerUs = Math.max(state.innerUs, state.innerSeenUs);
+  state.innerMaxUs = Math.max(state.innerMaxUs, frame.durationUs);
+  const method = methodName(frame.method);
+  const took = `took ${durationText(frame.durationUs)}`;
+  const failed = frame.hresult === 0 ? '' : ` and returned ${shown(frame.hresult)}`;
+  emit({
+    ...sessionDraft(
+      state,
+      'session.inner_slow',
+      'warn',
+      frame,
+      `Outlook's ${method} ${took}${failed}`,
+    ),
+    call: frame.call,
+    inner: { method, hresult: hex32(frame.hresult), duration_us: frame.durationUs },
+  });
+}
+
+function takeBlocked(state: SessionState, frame: Blocked, emit: Emit): void {
+  const { thread, method, sinceUs } = frame;
+  state.blocked = state.blocked.filter((call) => call.thread !== thread).slice(1 - MAX_BLOCKED);
+  state.blocked.push({ thread, method, sinceUs });
+  const forUs = Math.max(0, frame.timeUs - sinceUs);
+  const name = methodName(method);
+  const msg = `thread ${thread} is inside Outlook's ${name} for ${durationText(forUs)}`;
+  emit({
+    ...sessionDraft(state, 'session.stalled', 'warn', frame, msg),
+    call: frame.call,
+    stall: { kind: 'blocked', method: name, thread, for_us: forUs },
+    progress: progressFields(state),
+  });
+}
+
+function takeUnblocked(state: SessionState, frame: Unblocked, emit: Emit): void {
+  const { thread, method, durationUs } = frame;
+  state.blocked = state.blocked.filter((call) => call.thread !== thread);
+  // The provider was not silent while it was held up: quiet begins to count anew.
+  state.lastCallUs = Math.max(state.lastCallUs, frame.timeUs);
+  state.excusedUs = 0;
+  const name = methodName(method);
+  const msg = `thread ${thread} came out of Outlook's ${name} after ${durationText(durationUs)}`;
+  emit({
+    ...sessionDraft(state, 'session.resumed', 'info', frame, msg),
+    call: frame.call,
+    stall: { kind: 'blocked', method: name, thread, for_us: durationUs },
+  });
+}
+
+function takeReturned(state: SessionState, frame: Returned, emit: Emit): void {
+  state.returned = { hresult: frame.hresult, durationUs: frame.durationUs };
+  const took = durationText(frame.durationUs);
+  const msg = `SynchronizeInBackground returned ${shown(frame.hresult)} after ${took}`;
+  emit({
+    ...sessionDraft(state, 'session.returned', 'debug', frame, msg),
+    returned: {
+      hresult: hex32(frame.hresult),
+      name: describeHresult(frame.hresult).name,
+      event: frame.event !== 0,
+    },
+    duration_us: frame.durationUs,
+  });
+}
+
+function takeMerged(state: SessionState, frame: Merged, emit: Emit): void {
+  takeCounters(state, frame.counters);
+  const { call, timeUs, index, max, text } = frame.newest;
+  if (call > 0) {
+    heard(state, { ...frame, timeUs }, emit);
+    takeCall(state, call, timeUs, index, max, text);
+    if (isProgressDue(state, frame.timeUs)) emitProgress(state, frame, emit);
+  }
+  const grown = state.merged - state.toldMerged;
+  if (grown <= 0) return;
+  state.toldMerged = state.merged;
+  const calls = count(grown, 'call');
+  emit({
+    ...sessionDraft(state, 'frames.merged', 'debug', frame, `${calls} of Progress merged`),
+    progress: progressFields(state),
+  });
+}
+
+function takeCounters(state: SessionState, counters: Counters): void {
+  state.progress = Math.max(state.progress, counters.progress);
+  state.errors = Math.max(state.errors, counters.errors);
+  state.dones = Math.max(state.dones, counters.dones);
+  state.merged = Math.max(state.merged, counters.merged);
+  state.lost = Math.max(state.lost, counters.lost);
+  state.innerUs = Math.max(state.innerUs, counters.innerUs);
+  state.innerMaxUs = Math.max(state.innerMaxUs, counters.innerMaxUs);
+}
+
+function takeAhead(state: SessionState, newest: NewestCall): void {
+  const { call, timeUs, index, max, text } = newest;
+  if (call <= state.last.call) return;
+  state.ahead = { call, timeUs, index, max, text };
+  state.progress = Math.max(state.progress, call);
+  if (timeUs > state.lastCallUs) {
+    state.lastCallUs = timeUs;
+    state.excusedUs = 0;
+  }
+}
+
+function end(state: SessionState, cause: Cause, by: EndCause, untilUs: number, emit: Emit): void {
+  flushProgress(state, cause, emit);
+  const { outcome, reason } = judge(state, by);
+  // The same whether the end came by release or by the time after Done.
+  const until = state.done?.timeUs ?? untilUs;
+  const durationUs = Math.max(0, until - state.openTimeUs);
+  state.ended = { outcome, reason, durationUs };
+  const errors = errorCount(state);
+  const mark = { timeUs: until, calls: state.progress, errors };
+  const took = durationText(durationUs);
+  const calls = count(state.progress, 'call');
+  const words = `${outcome} after ${took}, ${calls}, ${count(errors, 'error')}: ${reason}`;
+  emit({
+    ...sessionDraft(state, 'session.ended', levelOf(outcome), cause, words),
+    shim_version: state.origin.shimVersion,
+    session: fullSessionFields(state),
+    ...(state.last.call === 0 ? {} : { progress: progressFields(state) }),
+    ...(state.done === null ? {} : { error: errorFields(state.done.hresult) }),
+    outcome,
+    outcome_reason: reason,
+    duration_us: durationUs,
+    since_last_call_us: Math.max(0, cause.timeUs - state.lastCallUs),
+    totals: {
+      progress: state.progress,
+      errors,
+      warnings: state.warnings,
+      merged: state.merged,
+      lost: state.lost,
+      checks: 0,
+      inner_us: state.innerUs,
+      inner_max_us: state.innerMaxUs,
+    },
+    phases: listPhases(state.phases, mark, state.last),
+  });
+}
