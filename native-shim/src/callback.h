@@ -1,0 +1,73 @@
+// The COM edge: the object that a provider calls in the place of Outlook's callback (tee), or where
+// there is no Outlook (sink: no inner callback). Order in each call: count and record, then call
+// the inner object on the same thread, outside any lock, and give back its result bit for bit.
+#ifndef MAPISYNC_SRC_CALLBACK_H_
+#define MAPISYNC_SRC_CALLBACK_H_
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+
+#include "mapisync.h"
+#include "session.h"
+
+namespace mapisync {
+
+inline constexpr Guid kIidUnknown = MAPISYNC_IID_IUNKNOWN;
+inline constexpr Guid kIidProgressCallback = MAPISYNC_IID_IMAPISYNCPROGRESSCALLBACK;
+
+inline constexpr Hresult kOk = 0;
+inline constexpr Hresult kNoInterface = static_cast<Hresult>(0x80004002);
+inline constexpr Hresult kInvalidArgument = static_cast<Hresult>(0x80070057);
+
+inline bool operator==(const Guid& a, const Guid& b) noexcept {
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+class Callback final : public ProgressCallback {
+ public:
+  struct Settings {
+    ProgressCallback* inner = nullptr;       // Null: a sink. Its reference goes to the object.
+    void* const* sync_done_event = nullptr;  // weak: what to compare Done's handle with.
+    bool close_done_event = false;           // Sink: close Done's handle.
+  };
+
+  // Memory for one, with one reference. Null if there is none. The session is opened by the caller.
+  static Callback* Create(const Settings& settings) noexcept;
+  // Takes back what Create() gave, as if it had never been; `inner` stays the caller's.
+  void Abandon() noexcept;
+  // Opens its session. False: it records nothing. Before anybody else knows the object.
+  bool Record(Ring* ring, const Recorder* recorder, const Open& open) noexcept;
+
+  // The object that the host knows by this pointer, if it is one of ours with a session, else null.
+  // The caller has a reference to whatever it is; the pointer is only compared.
+  static Callback* Find(const void* object) noexcept;
+  Session& session() noexcept { return session_; }
+
+  Hresult MAPISYNC_CALL QueryInterface(const Guid& iid, void** object) noexcept override;
+  std::uint32_t MAPISYNC_CALL AddRef() noexcept override;
+  std::uint32_t MAPISYNC_CALL Release() noexcept override;
+  Hresult MAPISYNC_CALL Progress(const char16_t* text, std::uint32_t index,
+                                 std::uint32_t index_max) noexcept override;
+  Hresult MAPISYNC_CALL Error(Hresult result, const char16_t* text) noexcept override;
+  Hresult MAPISYNC_CALL Done(void* thread_done_event, Hresult result) noexcept override;
+
+ private:
+  explicit Callback(const Settings& settings) noexcept : settings_(settings) {}
+  ~Callback() = default;  // Release() and Abandon() only.
+
+  HandleMatch Match(const void* handle) const noexcept;
+  template <typename Call>
+  Hresult Forward(Method method, std::uint64_t call, Call&& inner) noexcept;
+
+  std::atomic<std::uint32_t> refs_{1};
+  std::atomic<bool> iid_noted_{false};
+  std::atomic<bool> event_closed_{false};
+  bool recording_ = false;
+  Settings settings_;
+  Session session_;
+};
+
+}  // namespace mapisync
+
+#endif  // MAPISYNC_SRC_CALLBACK_H_

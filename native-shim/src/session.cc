@@ -1,0 +1,222 @@
+#include "session.h"
+
+#include <cstring>
+
+#include "msgpack_writer.h"
+#include "platform.h"
+#include "recorder.h"
+#include "utf8.h"
+
+namespace mapisync {
+namespace {
+
+// Ring::Append() may read 7 bytes behind a body.
+constexpr std::size_t kSlackBytes = 8;
+
+// Offsets in the header of a `progress`, after PROTOCOL.md.
+constexpr std::uint32_t kTimeAt = 12;
+constexpr std::uint32_t kThreadAt = 21;
+constexpr std::uint32_t kSessionAt = 25;
+
+// Texts up to this take the short way, with a small stack.
+constexpr std::uint32_t kShortUnits = 256;
+constexpr std::size_t kNumbersBytes = 9 + 5 + 5 + 1;
+
+inline void PutBigEndian(unsigned char* out, std::uint64_t value, unsigned bytes) noexcept {
+  for (unsigned i = 0; i < bytes; i++) {
+    out[i] = static_cast<unsigned char>(value >> (bytes - 1 - i) * 8);
+  }
+}
+
+inline unsigned char* PutUint(unsigned char* out, std::uint64_t value) noexcept {
+  if (value < 0x80) {
+    *out = static_cast<unsigned char>(value);
+    return out + 1;
+  }
+  const std::uint32_t bytes = UintBytes(value) - 1;
+  *out = static_cast<unsigned char>(bytes == 1   ? 0xcc
+                                    : bytes == 2 ? 0xcd
+                                    : bytes == 4 ? 0xce
+                                                 : 0xcf);
+  PutBigEndian(out + 1, value, bytes);
+  return out + 1 + bytes;
+}
+
+}  // namespace
+
+bool Session::Usable() const noexcept { return recorder_ == nullptr || recorder_->Usable(); }
+
+Stamp Session::StampAt(std::uint64_t time_us) const noexcept {
+  return {0, time_us, ThreadId(), id_};
+}
+
+bool Session::Open(Ring* ring, const Recorder* recorder, const mapisync::Open& open) noexcept {
+  ring_ = ring;
+  recorder_ = recorder;
+  if (!Usable()) return false;
+  slot_ = ring->ClaimSession();
+  const std::uint64_t now_us = NowUs();
+  if (slot_ != nullptr) {
+    id_ = ring->AppendOpen({0, now_us, ThreadId(), 0}, open, slot_);
+    if (id_ == 0) slot_->SetState(SessionSlot::kFree);
+  }
+  if (id_ == 0) {
+    ring->CountLost(Loss::kOpen);
+    return false;
+  }
+  slot_->SetState(SessionSlot::kOpen);
+  // The worker may have slept: the first calls must not seem older than their session.
+  if (ring->CachedNowUs() < now_us) ring->SetCachedNowUs(now_us);
+
+  unsigned char body[kSmallBodyBytes];
+  EncodeProgress({0, 0, 0, id_}, {}, {body, sizeof body});
+  template_used_ = kSessionAt + UintBytes(id_);
+  std::memcpy(template_, body, template_used_);
+  return true;
+}
+
+void Session::Close() noexcept {
+  if (Usable()) ring_->CloseSession(slot_, NowUs(), ThreadId());
+}
+
+std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
+                                std::uint32_t max) noexcept {
+  if (!Usable()) return 0;
+  ProgressCall call;
+  call.call = slot_->Count(SessionSlot::kProgress);
+  call.time_us = ring_->CachedNowUs();
+  call.index = index;
+  call.max = max;
+
+  // The text is converted to where it will stand if its size takes one byte; longer ones are moved.
+  unsigned char body[kTemplateBytes + kNumbersBytes + 3 + 3 * kShortUnits + kUtf8SlackBytes];
+  std::memcpy(body, template_, kTemplateBytes);
+  PutBigEndian(body + kTimeAt, call.time_us, 8);
+  PutBigEndian(body + kThreadAt, ThreadId(), 4);
+  unsigned char* at = body + template_used_;
+  at = PutUint(at, call.call);
+  at = PutUint(at, index);
+  at = PutUint(at, max);
+  unsigned char* const marks = at++;
+  std::uint32_t text_bytes = 0;
+  unsigned char* start = at;
+  if (text == nullptr) {
+    *at++ = 0xc0;
+  } else {
+    const Utf8Result utf8 = Utf8FromUtf16(text, kShortUnits, reinterpret_cast<char*>(at + 1));
+    if (utf8.marks & kMarkCut) {
+      RecordLongProgress(&call, text);
+      return call.call;
+    }
+    call.marks = utf8.marks;
+    text_bytes = utf8.size_bytes;
+    if (text_bytes < 32) {
+      *at++ = static_cast<unsigned char>(0xa0 | text_bytes);
+    } else if (text_bytes < 0x100) {
+      std::memmove(at + 2, at + 1, text_bytes);
+      *at++ = 0xd9;
+      *at++ = static_cast<unsigned char>(text_bytes);
+    } else {
+      std::memmove(at + 3, at + 1, text_bytes);
+      *at++ = 0xda;
+      PutBigEndian(at, text_bytes, 2);
+      at += 2;
+    }
+    start = at;
+    at += text_bytes;
+  }
+  *marks = static_cast<unsigned char>(call.marks);
+  if (ring_->Append(body, static_cast<std::size_t>(at - body), Room::kProgress) == 0) {
+    if (text != nullptr) call.text = {reinterpret_cast<char*>(start), text_bytes};
+    slot_->Merge(call);
+  }
+  return call.call;
+}
+
+// Apart, since the room that it needs on the stack is better not touched by the calls above.
+#if defined(__GNUC__)
+__attribute__((noinline))
+#endif
+void Session::RecordLongProgress(ProgressCall* call, const char16_t* text) noexcept {
+  char utf8[kMaxTextBytes + kUtf8SlackBytes];
+  unsigned char body[kTextBodyBytes + kSlackBytes];
+  const Utf8Result result = Utf8FromUtf16(text, kMaxTextUnits, utf8);
+  call->marks = result.marks;
+  call->text = {utf8, result.size_bytes};
+  const std::size_t size = EncodeProgress(StampAt(0), *call, {body, kTextBodyBytes});
+  if (ring_->Append(body, size, Room::kProgress) == 0) slot_->Merge(*call);
+}
+
+std::uint64_t Session::Error(std::uint32_t hresult, const char16_t* text) noexcept {
+  if (!Usable()) return 0;
+  const std::uint64_t call = slot_->Count(SessionSlot::kErrors);
+  const std::uint64_t now_us = NowUs();
+  char utf8[kMaxTextBytes + kUtf8SlackBytes];
+  unsigned char body[kTextBodyBytes + kSlackBytes];
+  Utf8Result result = {0, 0};
+  Text converted;
+  if (text != nullptr) {
+    result = Utf8FromUtf16(text, kMaxTextUnits, utf8);
+    converted = {utf8, result.size_bytes};
+  }
+  const std::size_t size =
+      EncodeError(StampAt(now_us), call, hresult, result.marks, converted, {body, kTextBodyBytes});
+  Must(body, size, Loss::kError);
+  return call;
+}
+
+std::uint64_t Session::Done(std::uint32_t hresult, HandleMatch handle) noexcept {
+  if (!Usable()) return 0;
+  const std::uint64_t call = slot_->Count(SessionSlot::kDones);
+  unsigned char body[kSmallBodyBytes];
+  const std::size_t size =
+      EncodeDone(StampAt(NowUs()), call, hresult, handle, {body, sizeof body - kSlackBytes});
+  Must(body, size, Loss::kDone);
+  return call;
+}
+
+void Session::Note(Text key, Text value) noexcept {
+  if (key.data == nullptr || value.data == nullptr || !Usable()) return;
+  unsigned char body[kSmallBodyBytes];
+  const std::size_t size =
+      EncodeNote(StampAt(NowUs()), key, value, {body, sizeof body - kSlackBytes});
+  Must(body, size, Loss::kOther);
+}
+
+Session::Inside Session::Enter(Method method, std::uint64_t call) noexcept {
+  const std::uint64_t now_us = NowUs();
+  InCallSlot* slot = nullptr;
+  if (Usable()) slot = ring_->Enter(ThreadId(), method, now_us, id_, call);
+  return {slot, method, call, now_us};
+}
+
+void Session::Leave(const Inside& inside, std::uint32_t hresult) noexcept {
+  const bool blocked = inside.slot != nullptr && inside.slot->Leave();
+  if (!Usable()) return;
+  const std::uint64_t now_us = NowUs();
+  const std::uint64_t duration_us = now_us - inside.since_us;
+  slot_->CountInner(duration_us);
+  if (!blocked && hresult == 0 && duration_us < kInnerSlowUs) return;
+
+  unsigned char body[kSmallBodyBytes];
+  const Buffer scratch = {body, sizeof body - kSlackBytes};
+  if (blocked) {
+    const std::size_t size = EncodeUnblocked(StampAt(now_us), inside.method, inside.call,
+                                             inside.since_us, duration_us, scratch);
+    Must(body, size, Loss::kOther);
+  }
+  if (hresult != 0 || duration_us >= kInnerSlowUs) {
+    const std::size_t size =
+        EncodeInner(StampAt(now_us), inside.method, inside.call, hresult, duration_us, scratch);
+    Must(body, size, Loss::kOther);
+  }
+}
+
+bool Session::Must(unsigned char* body, std::size_t size_bytes, Loss loss) noexcept {
+  if (ring_->Append(body, size_bytes, Room::kMust) != 0) return true;
+  slot_->Count(SessionSlot::kLost);
+  ring_->CountLost(loss);
+  return false;
+}
+
+}  // namespace mapisync

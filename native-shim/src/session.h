@@ -1,0 +1,68 @@
+// The recording side of one session: turns calls of the host into frames in the ring. Knows no COM.
+//
+// Every method but Open() may run on any thread, on several at once, and never waits, locks,
+// allocates or fails: what finds no room is counted.
+#ifndef MAPISYNC_SRC_SESSION_H_
+#define MAPISYNC_SRC_SESSION_H_
+
+#include <cstdint>
+
+#include "frames.h"
+#include "limits.h"
+#include "ring.h"
+
+namespace mapisync {
+
+class Recorder;
+
+class Session {
+ public:
+  // Records `open`. False if there is no slot or no room, which is counted, or in a forked child;
+  // then nothing else may be called. recorder: whose ring it is; null in tests, where nobody forks.
+  bool Open(Ring* ring, const Recorder* recorder, const mapisync::Open& open) noexcept;
+  // Records `close`. Nothing may run beside it or be called after it.
+  void Close() noexcept;
+
+  // The seq of `open`.
+  std::uint64_t id() const noexcept { return id_; }
+  const SessionSlot* slot() const noexcept { return slot_; }
+
+  // Each returns the number of that call in the session, from 1.
+  std::uint64_t Progress(const char16_t* text, std::uint32_t index, std::uint32_t max) noexcept;
+  std::uint64_t Error(std::uint32_t hresult, const char16_t* text) noexcept;
+  std::uint64_t Done(std::uint32_t hresult, HandleMatch handle) noexcept;
+  // NULL key or value: nothing is recorded.
+  void Note(Text key, Text value) noexcept;
+
+  // Around each call of the inner callback, on the thread that makes it.
+  struct Inside {
+    InCallSlot* slot;
+    Method method;
+    std::uint64_t call;
+    std::uint64_t since_us;
+  };
+  Inside Enter(Method method, std::uint64_t call) noexcept;
+  void Leave(const Inside& inside, std::uint32_t hresult) noexcept;
+
+ private:
+  // What does not change in a `progress`: array and header, up to and with the session. seq, time
+  // and thread in it are filled in on each call.
+  static constexpr std::uint32_t kTemplateBytes = 40;
+
+  bool Usable() const noexcept;
+  void RecordProgress(ProgressCall* call, Text text) noexcept;
+  void RecordLongProgress(ProgressCall* call, const char16_t* text) noexcept;
+  bool Must(unsigned char* body, std::size_t size_bytes, Loss loss) noexcept;
+  Stamp StampAt(std::uint64_t time_us) const noexcept;
+
+  Ring* ring_ = nullptr;                // weak
+  SessionSlot* slot_ = nullptr;         // weak
+  const Recorder* recorder_ = nullptr;  // weak
+  std::uint64_t id_ = 0;
+  std::uint32_t template_used_ = 0;
+  unsigned char template_[kTemplateBytes] = {};
+};
+
+}  // namespace mapisync
+
+#endif  // MAPISYNC_SRC_SESSION_H_
