@@ -1,0 +1,93 @@
+/** `daemon run`, `start`, `stop`. (`daemon status` is in status.ts.) */
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { statePaths } from '../../daemon/platform/paths.ts';
+import { Connection, type Place } from '../connection.ts';
+import { CliError, EXIT } from '../exit.ts';
+import type { Io } from '../io.ts';
+import { say } from '../messages.ts';
+import type { Settings } from '../settings.ts';
+import { startDaemon } from '../start.ts';
+
+const placeOf = (settings: Settings, io: Io): Place => ({
+  stateDir: settings.stateDir,
+  env: io.env,
+  ...(settings.timeoutMs === undefined ? {} : { timeoutMs: settings.timeoutMs }),
+});
+
+const isNoDaemon = (error: unknown): boolean =>
+  (error as { exitCode?: number }).exitCode === EXIT.noDaemon;
+
+export function daemonRun(settings: Settings, io: Io): Promise<number> {
+  return io.runDaemon({ stateDir: settings.stateDir, verbosity: settings.verbosity });
+}
+
+async function report(
+  what: string,
+  facts: Readonly<Record<string, string | number>>,
+  settings: Settings,
+  io: Io,
+): Promise<number> {
+  if (settings.output === 'json') await io.stdout.write(`${JSON.stringify(facts)}\n`);
+  else if (settings.verbosity >= 0) say(io, what);
+  return EXIT.done;
+}
+
+export async function daemonStart(settings: Settings, io: Io): Promise<number> {
+  const place = placeOf(settings, io);
+  let connection: Connection | undefined;
+  try {
+    connection = await Connection.open(place);
+    const { pid, stateDir } = connection.daemon;
+    const facts = { state: 'running', started: 0, pid, state_dir: stateDir };
+    return await report(`The daemon runs already (pid ${pid}, ${stateDir})`, facts, settings, io);
+  } catch (error) {
+    if (!isNoDaemon(error)) throw error;
+    connection = await startDaemon(io, place);
+    const { pid, stateDir } = connection.daemon;
+    const facts = { state: 'running', started: 1, pid, state_dir: stateDir };
+    return await report(`Started the daemon (pid ${pid}, ${stateDir})`, facts, settings, io);
+  } finally {
+    connection?.close();
+  }
+}
+
+const STOP_TIMEOUT_MS = 10_000;
+const POLL_MS = 20;
+
+/** Returns when the daemon has written everything and given up its endpoint. */
+export async function daemonStop(settings: Settings, io: Io): Promise<number> {
+  const place = placeOf(settings, io);
+  const connection = await Connection.open(place);
+  const { pid, stateDir } = connection.daemon;
+  try {
+    connection.send({ kind: 'stop' });
+    const until = performance.now() + (settings.timeoutMs ?? STOP_TIMEOUT_MS);
+    const late = setTimeout(() => connection.close(), until - performance.now());
+    while (await connection.next()) {
+      // Whatever it still says; the connection ends when it does.
+    }
+    clearTimeout(late);
+    const { endpoint } = statePaths(place.stateDir, place.env as NodeJS.ProcessEnv);
+    while (existsSync(endpoint) && isAlive(pid)) {
+      if (performance.now() > until) {
+        const text = `Cannot stop the daemon (pid ${pid}): expected it to end, got no answer`;
+        throw new CliError(EXIT.timeout, text, 'Give it longer with --timeout, or end its process');
+      }
+      await sleep(POLL_MS);
+    }
+  } finally {
+    connection.close();
+  }
+  const facts = { state: 'stopped', pid, state_dir: stateDir };
+  return report(`Stopped the daemon (pid ${pid}, ${stateDir})`, facts, settings, io);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

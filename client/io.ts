@@ -1,0 +1,100 @@
+/** What commands may touch of the process. Tests pass their own; bin/ passes the real one. */
+import { constants } from 'node:os';
+import type { Env } from './render/theme.ts';
+
+/** Whoever read our output went away. Not an error: the command ends quietly. */
+export class OutputClosed extends Error {
+  override readonly name = 'OutputClosed';
+}
+
+export interface Output {
+  readonly isTTY: boolean;
+  /** 0 if this is no terminal. */
+  readonly columns: number;
+  readonly rows: number;
+  /**
+   * Resolves when the system has taken the text.
+   *
+   * @throws {OutputClosed} or the system's error, also for later calls.
+   */
+  readonly write: (text: string) => Promise<void>;
+  /** @returns How to stop listening. */
+  readonly onResize: (listener: () => void) => () => void;
+}
+
+/** How a daemon is run in this process. Given from outside: the client knows no daemon. */
+export interface DaemonOptions {
+  readonly stateDir: string | undefined;
+  readonly verbosity: number;
+}
+
+export interface Io {
+  readonly env: Env;
+  readonly platform: NodeJS.Platform;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** The executable's script: what `daemon start` starts. */
+  readonly entry: string;
+  /** Monotonic, in milliseconds. */
+  readonly nowMs: () => number;
+  /** Aborted when the user wants to stop. The first call takes over Ctrl-C. */
+  readonly interrupted: () => AbortSignal;
+  /** @returns The exit code, when the daemon has stopped. */
+  readonly runDaemon: (options: DaemonOptions) => Promise<number>;
+}
+
+function output(stream: NodeJS.WriteStream): Output {
+  let failure: Error | undefined;
+  const note = (error: Error): Error => {
+    const closed = ['EPIPE', 'EOF', 'ERR_STREAM_DESTROYED'].includes(
+      (error as NodeJS.ErrnoException).code ?? '',
+    );
+    failure ??= closed ? new OutputClosed() : error;
+    return failure;
+  };
+  stream.on('error', note); // Without a listener it would end the process.
+  return {
+    get isTTY() {
+      return stream.isTTY === true;
+    },
+    get columns() {
+      return stream.columns ?? 0;
+    },
+    get rows() {
+      return stream.rows ?? 0;
+    },
+    write: (text) =>
+      new Promise((resolve, reject) => {
+        if (failure) return reject(failure);
+        stream.write(text, (error) => (error ? reject(note(error)) : resolve()));
+      }),
+    onResize: (listener) => {
+      stream.on('resize', listener);
+      return () => stream.off('resize', listener);
+    },
+  };
+}
+
+export function processIo(given: Pick<Io, 'entry' | 'runDaemon'>): Io {
+  let interruption: AbortController | undefined;
+  return {
+    ...given,
+    env: process.env,
+    platform: process.platform,
+    stdout: output(process.stdout),
+    stderr: output(process.stderr),
+    nowMs: () => performance.now(),
+    interrupted: () => {
+      if (!interruption) {
+        interruption = new AbortController();
+        const stop = (): void => {
+          // The second time the user means it, whatever we are doing.
+          if (interruption?.signal.aborted) process.exit(128 + constants.signals.SIGINT);
+          interruption?.abort();
+        };
+        for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+      }
+      return interruption.signal;
+    },
+  };
+}

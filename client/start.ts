@@ -1,0 +1,74 @@
+/** Starts a daemon in the background and waits until it answers. */
+import { spawn } from 'node:child_process';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { prepareStateDir, statePaths } from '../daemon/platform/paths.ts';
+import { Connection, type Place } from './connection.ts';
+import { CliError, EXIT } from './exit.ts';
+import type { Io } from './io.ts';
+
+export const START_TIMEOUT_MS = 10_000;
+const POLL_MS = 50;
+/** Of what a daemon said before it died. */
+const LAST_WORDS_LINES = 6;
+
+/**
+ * @returns A connection to the daemon that runs now, ours or one that somebody else started.
+ * @throws {CliError} with the last words of a daemon that died, or exit 4 if none answers in time.
+ */
+export async function startDaemon(io: Io, place: Place): Promise<Connection> {
+  const paths = statePaths(place.stateDir, place.env as NodeJS.ProcessEnv);
+  prepareStateDir(paths);
+  const log = openSync(paths.log, 'a', 0o600);
+  const from = fstatSync(log).size;
+  // Its own session, so that a Ctrl-C here does not reach it; a working directory that stays.
+  const child = spawn(process.execPath, [io.entry, 'daemon', 'run', '--state-dir', paths.root], {
+    cwd: paths.root,
+    detached: true,
+    stdio: ['ignore', log, log],
+    windowsHide: true,
+  });
+  closeSync(log);
+  let death: string | undefined;
+  child.once('error', (error) => {
+    death = error.message;
+  });
+  child.once('exit', (code, signal) => {
+    death = signal ? `it was ended by ${signal}` : `it ended with ${code}`;
+  });
+  child.unref();
+
+  const timeoutMs = place.timeoutMs ?? START_TIMEOUT_MS;
+  const until = performance.now() + timeoutMs;
+  for (;;) {
+    const dead = death; // Before asking: another daemon may have been faster than ours.
+    try {
+      return await Connection.open(place);
+    } catch (error) {
+      const code = (error as { exitCode?: number }).exitCode;
+      if (code !== EXIT.noDaemon && code !== EXIT.timeout) throw error;
+      if (dead !== undefined) throw died(dead, paths.log, from, error);
+      if (performance.now() > until || place.signal?.aborted) {
+        const text = `Cannot start a daemon: expected an answer within ${timeoutMs} ms, got none`;
+        throw new CliError(EXIT.timeout, text, `Look into ${paths.log}`, error);
+      }
+      await sleep(POLL_MS);
+    }
+  }
+}
+
+function died(how: string, log: string, from: number, cause: unknown): CliError {
+  const said = readFileSync(log).subarray(from).toString('utf8').trimEnd().split('\n');
+  // The lines that are for people; the rest are its own diagnostics.
+  const words = said
+    .filter((line) => line !== '' && !line.startsWith('{'))
+    .slice(-LAST_WORDS_LINES);
+  const text = words.join('\n').replace(/^mapisync: /, '');
+  const hint = text ? undefined : `Look into ${log}`;
+  return new CliError(
+    EXIT.failed,
+    `Cannot start a daemon: ${how}${text ? `: ${text}` : ''}`,
+    hint,
+    cause,
+  );
+}
