@@ -263,6 +263,7 @@ function emitProgress(state: SessionState, cause: Cause, emit: Emit): void {
   const sinceUs = Math.max(0, cause.timeUs - state.last.timeUs);
   emit({
     ...sessionDraft(state, 'session.progress', 'debug', cause, msg),
+    call: state.last.call,
     progress,
     // Without it a record says that its call came right then.
     ...(sinceUs === 0 ? {} : { since_last_call_us: sinceUs }),
@@ -424,7 +425,9 @@ function takeMerged(state: SessionState, frame: Merged, emit: Emit): void {
   const calls = count(grown, 'call');
   emit({
     ...sessionDraft(state, 'frames.merged', 'debug', frame, `${calls} of Progress merged`),
+    call: state.last.call,
     progress: progressFields(state),
+    since_last_call_us: Math.max(0, frame.timeUs - state.last.timeUs),
   });
 }
 
