@@ -13,7 +13,7 @@ namespace mapisync {
 
 // --- Clocks ---
 
-// The machine's monotonic clock, precise, in microseconds. Never 0.
+// The machine's monotonic clock, precise, in microseconds.
 std::uint64_t NowUs() noexcept;
 // Microseconds since 1970 UTC. May step backwards.
 std::uint64_t WallUs() noexcept;

@@ -29,25 +29,33 @@ class Recorder {
   bool Usable() const noexcept { return usable_.load(std::memory_order_relaxed); }
   const unsigned char* ring_id() const noexcept { return ring_id_; }
 
-  // After an attach, never from Progress, Error or Done: the worker may be asleep for good.
-  void Wake() noexcept { worker_.Wake(); }
-  // Waits until all that was recorded before the call is durable, at most so long (0: only looks).
-  // Returns whether it is.
+  // After an attach, never from Progress, Error or Done: the worker may be asleep for good, and the
+  // cached clock with it.
+  void Wake() noexcept;
+  // Waits until all that was recorded or merged before the call is durable, at most so long (0:
+  // only looks). Returns whether it is.
   bool Flush(std::uint32_t timeout_ms) noexcept;
-  // Fills *status, all zero where nothing was started. status->size is the caller's and is kept.
+  // Fills *status, all zero where nothing was started. status->size is the caller's: it says how
+  // much of it there is, and is kept.
   static void GetStatus(mapisync_status* status) noexcept;
 
  private:
-  Recorder() noexcept = default;  // There is one, in recorder.cc.
+  constexpr Recorder() noexcept = default;  // There is one, in recorder.cc.
 
-  bool Begin(bool force, bool* dormant) noexcept;
-  bool MakeRing(const Path& state_dir, bool has_dir) noexcept;
+  enum class Outcome { kStarted, kDormant, kOff };
+  Outcome Begin(bool force) noexcept;
+  bool MakeRing() noexcept;
+  bool HasUnrecorded() noexcept;
   static void AfterForkInChild() noexcept;
 
   enum Phase : std::uint32_t { kIdle, kStarting, kOn, kOff };
   std::atomic<std::uint32_t> phase_{kIdle};
   std::atomic<bool> usable_{false};
+  bool watches_forks_ = false;
   unsigned char ring_id_[16] = {};
+  char executable_[255] = {};
+  Path state_dir_ = {};
+  std::uint64_t overwritten_ = 0;  // Frames in the dead rings that this one took the place of.
   RingFile file_ = {};
   Ring ring_;
   Worker worker_;

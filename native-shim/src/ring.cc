@@ -214,6 +214,16 @@ LostCounts Ring::lost() const noexcept {
           get(Loss::kOther)};
 }
 
+std::uint64_t Ring::merged() const noexcept {
+  std::uint64_t sum = merged_before_.load(kRelaxed);
+  const std::uint32_t used = sessions_used();
+  for (std::uint32_t i = 0; i < used; i++) {
+    const SessionSlot& slot = header_->sessions[i];
+    if (slot.state() >= SessionSlot::kOpen) sum += slot.counters().merged;
+  }
+  return sum;
+}
+
 SessionSlot* Ring::ClaimSession() noexcept {
   for (std::uint32_t i = 0; i < kMaxSessionsPerRing; i++) {
     if (!header_->sessions[i].Claim()) continue;
@@ -353,6 +363,7 @@ unsigned Ring::RecordSlot(SessionSlot* slot, std::uint64_t time_us, std::uint32_
   if (!closing) return recorded;
   const std::size_t size = EncodeClose(stamp, slot->counters(), scratch);
   if (Append(body, size, Room::kMust) == 0) return recorded;
+  merged_before_.fetch_add(slot->counters().merged, kRelaxed);
   slot->SetState(SessionSlot::kFree);
   return recorded + 1;
 }

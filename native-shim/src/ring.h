@@ -147,6 +147,8 @@ class Ring {
     header_->lost[static_cast<int>(loss)].fetch_add(by, std::memory_order_relaxed);
   }
   LostCounts lost() const noexcept;
+  // Calls of all sessions so far that only updated a slot.
+  std::uint64_t merged() const noexcept;
 
   // A free session slot, now claimed; nullptr if there is none.
   SessionSlot* ClaimSession() noexcept;
@@ -233,6 +235,7 @@ class Ring {
   std::uint32_t watermark_units_ = 0;
 
   std::atomic<std::uint32_t> sessions_used_{0};
+  std::atomic<std::uint64_t> merged_before_{0};  // In sessions that are closed.
 
   // Worker: where the slot of a session was last seen, by the low bits of its number.
   static constexpr std::uint32_t kHints = 16;
