@@ -4,10 +4,17 @@ import type { ProgressView } from '../wire/decode.ts';
 import type { Hello, Hole, Lost, SequencedFrame, Slot, Unknown } from '../wire/frames.ts';
 import { MAX_SESSIONS_PER_RING } from '../wire/limits.ts';
 import { ProtocolError } from '../wire/protocol-error.ts';
-import { processFields } from './drafts.ts';
+import { label, processFields, sessionFields } from './drafts.ts';
 import type { Emit, GoneFacts, SessionFrame } from './session.ts';
-import { applyFrame, applySlot, openSession, processGone, setClock } from './session.ts';
-import { foldRecord } from './snapshot.ts';
+import {
+  applyFrame,
+  applySlot,
+  closeSession,
+  openSession,
+  processGone,
+  setClock,
+} from './session.ts';
+import { foldRecord, snapshotSession } from './snapshot.ts';
 import type { Origin, SessionState } from './state.ts';
 
 /**
@@ -161,20 +168,27 @@ export function takeLostCounts(
   if (byKind !== undefined) emit(lostDraft(ring, 'full', byKind, rfc3339(atWallUs)));
 }
 
-/** The process of this ring has ended: so have its sessions. */
-export function ringGone(
-  ring: RingState,
-  facts: GoneFacts,
-  inside: readonly {
+/** What a dead ring's slots say about how its sessions ended. */
+export interface LastSeen {
+  /** Calls that were inside Outlook's callback. */
+  readonly inCalls: readonly {
     readonly session: number;
     readonly method: number;
     readonly thread: number;
-  }[],
-  emit: Emit,
-): void {
+  }[];
+  /** Sessions whose callback was released, though no `close` could be recorded. */
+  readonly closing: readonly number[];
+}
+
+/** The process of this ring has ended: so have its sessions. */
+export function ringGone(ring: RingState, facts: GoneFacts, seen: LastSeen, emit: Emit): void {
   for (const session of ring.sessions.values()) {
-    const inCallback = inside.filter((call) => call.session === session.session);
-    processGone(session, { ...facts, inCallback }, emit);
+    if (seen.closing.includes(session.session)) {
+      closeSession(session, facts, emit);
+    } else {
+      const inCallback = seen.inCalls.filter((call) => call.session === session.session);
+      processGone(session, { ...facts, inCallback }, emit);
+    }
   }
   ring.sessions.clear();
 }
@@ -311,10 +325,42 @@ function stamp(ring: RingState, seq: number, emit: Emit, observedWallUs: number 
 /** What was read later than this after it was made says so. */
 const OBSERVED_LATE_US = 1_000_000;
 
-/** @returns Plain JSON for a `snapshot.ring`. Its sessions have records of their own. */
-export function snapshotRing(ring: RingState): unknown {
-  const { origin, durable, clockOffsetUs, lost, holes, unknown, orphans } = ring;
-  return { origin, durable, clockOffsetUs, lost: { ...lost }, holes, unknown, orphans };
+/**
+ * What stands at the head of a segment about this ring: a `snapshot.ring`, and a `snapshot.session` for
+ * each session that has not ended. It says that everything received so far is in the journal, so it must be
+ * appended behind the records of all frames that were taken, and before those of the next one.
+ */
+export function snapshotDrafts(ring: RingState, atWallUs: number): RecordDraft[] {
+  const { origin, received, clockOffsetUs, lost, holes, unknown, orphans } = ring;
+  const common = {
+    level: 'debug',
+    time: rfc3339(atWallUs),
+    process: processFields(origin),
+    ring: origin.ring,
+  } as const;
+  const ringDraft: RecordDraft = {
+    ...common,
+    event_name: 'snapshot.ring',
+    msg: `Ring at ${received}`,
+    shim_version: origin.shimVersion,
+    state: { origin, durable: received, clockOffsetUs, lost: { ...lost }, holes, unknown, orphans },
+  };
+  const live = [...ring.sessions.values()].filter((session) => session.ended === null);
+  return [
+    ringDraft,
+    ...live.map(
+      (session): RecordDraft => ({
+        ...common,
+        event_name: 'snapshot.session',
+        msg: `${label(session)}: running`,
+        trace_id: session.traceId,
+        span_id: session.id,
+        trace_flags: 1,
+        session: sessionFields(session),
+        state: snapshotSession(session),
+      }),
+    ),
+  ];
 }
 
 /**
