@@ -1,0 +1,330 @@
+// What a call costs the provider's thread: mapisync's Progress beside spdlog and three floors.
+//
+// Every contender runs in this one process, in turns, in an order that changes from round to round,
+// so what the machine does to one of them it does to all: compare within a run, never between runs.
+// A sample is the mean of a burst of calls, timed as a whole, less the cost of the timer. Between
+// blocks of bursts everybody sleeps, so that the worker behind a contender keeps up: a full queue
+// would be measured otherwise. What was merged or lost is printed, since a call that does nothing
+// is fast.
+//
+// caller SHIM FOLDER ROUNDS BURSTS absent|present     prints one JSON object
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "mapisync.h"
+
+#if defined(WITH_SPDLOG)
+#include <spdlog/async.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#endif
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr int kCallsPerBurst = 20;
+constexpr int kBurstsPerBlock = 10;  // of all threads together
+constexpr int kThreads = 4;
+constexpr auto kBlockPause = std::chrono::milliseconds(2);
+constexpr int kLapCalls = 100000;  // more frames than the ring holds
+constexpr uint32_t kIndexMax = 1000000;
+
+#define TEXT_24 "Inbox: message 000123456"
+#define TEXT_40 "Synchronizing folder Inbox, item 0123456"
+constexpr char16_t kText24[] = u"" TEXT_24;
+constexpr char16_t kText40[] = u"" TEXT_40;
+static_assert(sizeof TEXT_24 == 25 && sizeof TEXT_40 == 41, "the names say their lengths");
+
+// Ticks of the cheapest clock there is. The fences keep the burst between its two readings.
+uint64_t Ticks() {
+#if defined(__x86_64__)
+  _mm_lfence();
+  const uint64_t ticks = __rdtsc();
+  _mm_lfence();
+  return ticks;
+#else
+  return static_cast<uint64_t>(steady_clock::now().time_since_epoch().count());
+#endif
+}
+
+double NsPerTick() {
+  const auto start = steady_clock::now();
+  const uint64_t ticks = Ticks();
+  while (steady_clock::now() - start < std::chrono::milliseconds(50)) {
+  }
+  const uint64_t passed = Ticks() - ticks;
+  return std::chrono::duration<double, std::nano>(steady_clock::now() - start).count() /
+         static_cast<double>(passed);
+}
+
+double At(std::vector<double> sorted, double share) {
+  return sorted[static_cast<size_t>(share * static_cast<double>(sorted.size() - 1))];
+}
+
+struct EmptyCallback final : mapisync::ProgressCallback {
+  mapisync::Hresult QueryInterface(const mapisync::Guid&, void**) noexcept override { return 0; }
+  uint32_t AddRef() noexcept override { return 1; }
+  uint32_t Release() noexcept override { return 1; }
+  mapisync::Hresult Progress(const char16_t*, uint32_t, uint32_t) noexcept override { return 0; }
+  mapisync::Hresult Error(mapisync::Hresult, const char16_t*) noexcept override { return 0; }
+  mapisync::Hresult Done(void*, mapisync::Hresult) noexcept override { return 0; }
+};
+
+// What the contenders work on. Read through volatile pointers, so that no call is known beforehand.
+mapisync::ProgressCallback* volatile the_sink;
+mapisync::ProgressCallback* volatile the_empty;
+std::atomic<uint64_t> the_counter;
+char* volatile the_copy_target;
+constexpr size_t kCopyTargetBytes = 4 << 20;
+
+void Call(mapisync::ProgressCallback* callback, const char16_t* text) {
+  for (uint32_t i = 0; i < kCallsPerBurst; i++) callback->Progress(text, i, kIndexMax);
+}
+
+void Sink24() { Call(the_sink, kText24); }
+void Sink40() { Call(the_sink, kText40); }
+void Empty() { Call(the_empty, kText24); }
+
+void Xadd() {
+  for (int i = 0; i < kCallsPerBurst; i++) the_counter.fetch_add(1);
+}
+
+void Copy64() {
+  static thread_local size_t at = 0;
+  alignas(64) static const char source[64] = "the bytes of a record";
+  char* target = the_copy_target;
+  for (int i = 0; i < kCallsPerBurst; i++) {
+    std::memcpy(target + at, source, sizeof source);
+    asm volatile("" ::: "memory");
+    at = (at + sizeof source) % kCopyTargetBytes;
+  }
+}
+
+// Arithmetic only: shows how the machine's own speed changes during the run.
+void Calibration() {
+  uint64_t value = 1;
+  for (int i = 0; i < kCallsPerBurst * 16; i++) {
+    value = value * 6364136223846793005u + 1442695040888963407u;
+    asm volatile("" : "+r"(value));
+  }
+}
+
+#if defined(WITH_SPDLOG)
+std::shared_ptr<spdlog::details::thread_pool> spdlog_pool;
+std::shared_ptr<spdlog::async_logger> spdlog_logger;
+
+// The queue size is the library's default. Of its policies the one that never makes the caller
+// wait.
+void OpenSpdlog(const std::string& folder) {
+  spdlog_pool = std::make_shared<spdlog::details::thread_pool>(8192, 1);
+  auto file = std::make_shared<spdlog::sinks::basic_file_sink_mt>(folder + "/spdlog.log");
+  spdlog_logger = std::make_shared<spdlog::async_logger>(
+      "bench", file, spdlog_pool, spdlog::async_overflow_policy::overrun_oldest);
+}
+
+void Spdlog() {
+  spdlog::async_logger* logger = spdlog_logger.get();
+  for (uint32_t i = 0; i < kCallsPerBurst; i++) logger->info("{} {} {}", TEXT_24, i, kIndexMax);
+}
+#endif
+
+struct Contender {
+  const char* name;
+  void (*burst)();
+  int threads;
+  std::vector<double> all;         // ns per call, one per burst
+  std::vector<double> round_p50s;  // one per round
+};
+
+double ns_per_tick;
+double timer_ns;
+
+double TimedBurst(void (*burst)()) {
+  const uint64_t start = Ticks();
+  burst();
+  const uint64_t end = Ticks();
+  return std::max(0.0, static_cast<double>(end - start) * ns_per_tick - timer_ns) / kCallsPerBurst;
+}
+
+// A block: one burst to warm up, then timed ones.
+void Block(void (*burst)(), int bursts, std::vector<double>* samples) {
+  burst();
+  for (int i = 0; i < bursts; i++) samples->push_back(TimedBurst(burst));
+}
+
+void RunAlone(void (*burst)(), int bursts, std::vector<double>* samples) {
+  for (int done = 0; done < bursts; done += kBurstsPerBlock) {
+    Block(burst, kBurstsPerBlock, samples);
+    std::this_thread::sleep_for(kBlockPause);
+  }
+}
+
+// Threads start each block together, by spinning, so that they do meet.
+void RunTogether(void (*burst)(), int threads, int bursts, std::vector<double>* samples) {
+  const int per_thread = std::max(1, kBurstsPerBlock / threads);
+  const int blocks = std::max(1, bursts / (per_thread * threads));
+  std::atomic<int> arrived{0};
+  std::vector<std::vector<double>> own(static_cast<size_t>(threads));
+  std::vector<std::thread> running;
+  for (auto& mine : own) {
+    running.emplace_back([&, threads] {
+      for (int block = 1; block <= blocks; block++) {
+        arrived.fetch_add(1);
+        while (arrived.load() < block * threads) std::this_thread::yield();
+        Block(burst, per_thread, &mine);
+        std::this_thread::sleep_for(kBlockPause);
+      }
+    });
+  }
+  for (auto& thread : running) thread.join();
+  for (const auto& mine : own) samples->insert(samples->end(), mine.begin(), mine.end());
+}
+
+void Round(Contender* contender, int bursts) {
+  std::vector<double> samples;
+  if (contender->threads == 1) {
+    RunAlone(contender->burst, bursts, &samples);
+  } else {
+    RunTogether(contender->burst, contender->threads, bursts, &samples);
+  }
+  std::sort(samples.begin(), samples.end());
+  contender->round_p50s.push_back(At(samples, 0.5));
+  contender->all.insert(contender->all.end(), samples.begin(), samples.end());
+}
+
+void Print(Contender* contender) {
+  std::sort(contender->all.begin(), contender->all.end());
+  std::printf("\"%s\":{\"p50\":%.2f,\"p99\":%.2f,\"p999\":%.2f,\"bursts\":%zu,\"round_p50\":[",
+              contender->name, At(contender->all, 0.5), At(contender->all, 0.99),
+              At(contender->all, 0.999), contender->all.size());
+  for (size_t i = 0; i < contender->round_p50s.size(); i++) {
+    std::printf("%s%.2f", i ? "," : "", contender->round_p50s[i]);
+  }
+  std::printf("]},");
+}
+
+[[noreturn]] void Fail(const std::string& why) {
+  std::fprintf(stderr, "caller: %s\n", why.c_str());
+  std::exit(1);
+}
+
+template <typename Function>
+Function Find(void* module, const char* name) {
+  void* symbol = dlsym(module, name);
+  if (!symbol) Fail(std::string("The shim does not export ") + name);
+  return reinterpret_cast<Function>(symbol);
+}
+
+void PrintStatus(const char* name, const mapisync_status& before, const mapisync_status& after) {
+  std::printf("\"%s\":{\"recorded\":%llu,\"merged\":%llu,\"lost\":%llu},", name,
+              static_cast<unsigned long long>(after.recorded - before.recorded),
+              static_cast<unsigned long long>(after.merged - before.merged),
+              static_cast<unsigned long long>(after.lost - before.lost));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 6) Fail("usage: caller SHIM FOLDER ROUNDS BURSTS absent|present");
+  const std::string folder = argv[2];
+  const int rounds = std::atoi(argv[3]);
+  const int bursts = std::atoi(argv[4]);
+  const bool present = std::strcmp(argv[5], "present") == 0;
+
+  void* module = dlopen(argv[1], RTLD_NOW);
+  if (!module) Fail(dlerror());
+  const auto get_status = Find<decltype(&mapisync_get_status)>(module, "mapisync_get_status");
+  const auto flush = Find<decltype(&mapisync_flush)>(module, "mapisync_flush");
+  mapisync_options options = {};
+  options.size = sizeof options;
+  options.provider = u"caller bench";
+  the_sink = static_cast<mapisync::ProgressCallback*>(
+      Find<decltype(&mapisync_sink)>(module, "mapisync_sink")(&options));
+  auto status = [&] {
+    mapisync_status now = {};
+    now.size = sizeof now;
+    get_status(&now);
+    return now;
+  };
+  if (!status().recording) Fail("The shim does not record: is MAPISYNC_STATE_DIR an empty folder?");
+  if (present && (!flush(5000) || !status().connected)) Fail("The shim found no daemon within 5 s");
+
+  EmptyCallback empty;
+  the_empty = &empty;
+  the_copy_target = static_cast<char*>(std::calloc(1, kCopyTargetBytes));
+  std::memset(the_copy_target, 1, kCopyTargetBytes);
+
+  std::vector<Contender> contenders = {
+      {"sink24", Sink24, 1, {}, {}}, {"calibration", Calibration, 1, {}, {}},
+      {"empty", Empty, 1, {}, {}},   {"xadd", Xadd, 1, {}, {}},
+      {"copy64", Copy64, 1, {}, {}},
+  };
+  if (present) {
+    contenders.push_back({"sink40", Sink40, 1, {}, {}});
+    contenders.push_back({"sink24_threads4", Sink24, kThreads, {}, {}});
+  }
+#if defined(WITH_SPDLOG)
+  OpenSpdlog(folder);
+  contenders.push_back({"spdlog", Spdlog, 1, {}, {}});
+  if (present) contenders.push_back({"spdlog_threads4", Spdlog, kThreads, {}, {}});
+#endif
+
+  ns_per_tick = NsPerTick();
+  std::vector<double> nothing;
+  for (int i = 0; i < 10000; i++) nothing.push_back(TimedBurst([] {}) * kCallsPerBurst);
+  std::sort(nothing.begin(), nothing.end());
+  timer_ns = At(nothing, 0.5);
+
+  if (present) {
+    // One lap of the ring, so that no page of it is touched for the first time later.
+    for (int calls = 0; calls < kLapCalls; calls += kCallsPerBurst * kBurstsPerBlock) {
+      for (int burst = 0; burst < kBurstsPerBlock; burst++) Sink24();
+      std::this_thread::sleep_for(kBlockPause);
+    }
+    if (!flush(10000)) Fail("The daemon did not acknowledge a lap of the ring within 10 s");
+  }
+
+  const mapisync_status before = status();
+  for (int round = 0; round < rounds; round++) {
+    std::rotate(contenders.begin(), contenders.begin() + 1, contenders.end());
+    for (Contender& contender : contenders) Round(&contender, bursts);
+  }
+  const mapisync_status after = status();
+
+  std::printf("{");
+  for (Contender& contender : contenders) Print(&contender);
+  PrintStatus("measured", before, after);
+  if (!present) {
+    // Fill the ring, then measure calls that find no room for a frame.
+    Contender full = {"full", Sink24, 1, {}, {}};
+    for (int calls = 0; calls < kLapCalls; calls += kCallsPerBurst) Sink24();
+    const mapisync_status filled = status();
+    Round(&full, bursts);
+    Print(&full);
+    PrintStatus("full_measured", filled, status());
+  }
+#if defined(WITH_SPDLOG)
+  std::printf("\"spdlog_overrun\":%zu,", spdlog_pool->overrun_counter());
+#endif
+  std::printf("\"timer_ns\":%.2f}\n", timer_ns);
+  std::fflush(stdout);
+  the_sink->Done(nullptr, 0);
+  the_sink->Release();
+#if defined(WITH_SPDLOG)
+  spdlog_logger.reset();
+  spdlog_pool.reset();
+#endif
+  return 0;
+}
