@@ -205,7 +205,8 @@ class RingFile {
       if (frame === undefined) {
         doubtful.push(hole(seq, lastTimeUs));
       } else {
-        frames.push(...doubtful, frame);
+        for (const failed of doubtful) frames.push(failed);
+        frames.push(frame);
         doubtful = [];
         if (frame.kind !== 'unknown') lastTimeUs = frame.timeUs;
       }
