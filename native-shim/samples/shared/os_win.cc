@@ -61,8 +61,9 @@ fs::path ModuleFolder() {
 
 void* LoadModule(const fs::path& path, std::string* why) {
   std::error_code error;
-  HMODULE module =
-      LoadLibraryExW(fs::absolute(path, error).c_str(), nullptr, LOAD_WITH_ALTERED_SEARCH_PATH);
+  // This way of loading wants backslashes, and finds what the library depends on beside it.
+  const fs::path full = fs::absolute(path, error).make_preferred();
+  HMODULE module = LoadLibraryExW(full.c_str(), nullptr, LOAD_WITH_ALTERED_SEARCH_PATH);
   const DWORD code = GetLastError();
   if (!module) *why = "Windows error " + std::to_string(code);
   return reinterpret_cast<void*>(module);
