@@ -22,6 +22,7 @@ bool IsKey(Slice line, const char* key, Slice* value) noexcept {
 int HexDigit(char c) noexcept {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
 }
 
