@@ -24,8 +24,12 @@ export interface Output {
 
 /** How a daemon is run in this process. Given from outside: the client knows no daemon. */
 export interface DaemonOptions {
+  /** Of this program. */
+  readonly version: string;
   readonly stateDir: string | undefined;
   readonly verbosity: number;
+  /** Takes what the daemon says to people; absent: stderr. */
+  readonly say?: (line: string) => void;
 }
 
 export interface Io {

@@ -8,6 +8,7 @@ import type { Io } from '../io.ts';
 import { say } from '../messages.ts';
 import type { Settings } from '../settings.ts';
 import { startDaemon } from '../start.ts';
+import { packageVersion } from '../version.ts';
 
 const placeOf = (settings: Settings, io: Io): Place => ({
   stateDir: settings.stateDir,
@@ -18,8 +19,24 @@ const placeOf = (settings: Settings, io: Io): Place => ({
 const isNoDaemon = (error: unknown): boolean =>
   (error as { exitCode?: number }).exitCode === EXIT.noDaemon;
 
-export function daemonRun(settings: Settings, io: Io): Promise<number> {
-  return io.runDaemon({ stateDir: settings.stateDir, verbosity: settings.verbosity });
+export async function daemonRun(settings: Settings, io: Io): Promise<number> {
+  const { stateDir, verbosity } = settings;
+  const options = { version: packageVersion(), stateDir, verbosity };
+  if (settings.output !== 'json') return io.runDaemon(options);
+  // Machines read one line each; the last one before a failure is its reason.
+  let last = '';
+  const line = (value: object): void => {
+    io.stderr.write(`${JSON.stringify(value)}\n`).catch(() => {}); // The exit code says it too.
+  };
+  const exitCode = await io.runDaemon({
+    ...options,
+    say: (text) => {
+      last = text.replace(/^mapisync: /, '');
+      if (!last.startsWith('Cannot')) line({ message: last });
+    },
+  });
+  if (exitCode !== EXIT.done) line({ error: { message: last, exit_code: exitCode } });
+  return exitCode;
 }
 
 async function report(

@@ -59,12 +59,12 @@ const ORDER: readonly Column[] = [
 ];
 const RULES: Record<Column, Rule> = {
   mark: { min: 2, max: 2 },
-  provider: { min: 6, max: 16 },
-  store: { min: 8, max: 24 },
+  provider: { min: 8, max: 16 },
+  store: { min: 10, max: 24 },
   text: { min: 10, max: 40 },
   bar: { min: 8, max: 24 },
   percent: { min: 4, max: 4 },
-  counts: { min: 3, max: 23 },
+  counts: { min: 3, max: 27 },
   rate: { min: 3, max: 11 },
   eta: { min: 4, max: 14 },
 };
@@ -74,7 +74,7 @@ const RIGHT: ReadonlySet<Column> = new Set(['percent', 'counts', 'rate']);
 /** What goes first when there is no room; the rest always stays. */
 const DISPENSABLE: readonly Column[] = ['eta', 'rate', 'bar', 'counts', 'provider'];
 /** Who gets the room that is left. */
-const GROWING: readonly Column[] = ['store', 'text', 'provider', 'bar'];
+const GROWING: readonly Column[] = ['store', 'provider', 'text', 'bar'];
 const GAP = 2;
 export const MIN_COLUMNS = 40;
 

@@ -78,8 +78,7 @@ export function endedRow({ live }: Watched, theme: Theme): Row {
   const outcome = live.outcome ?? 'failed';
   const [mark, style] = MARKS[outcome] ?? ['x', 'red'];
   const reason = live.outcome_reason ? `: ${live.outcome_reason}` : '';
-  const detail = outcome === 'ok' ? countsOf(live) : `${outcome}${reason}`;
-  const end = outcome === 'ok' ? '' : `${countsOf(live)}  `;
+  const detail = outcome === 'ok' ? countsOf(live) : `${outcome}${reason}, last ${countsOf(live)}`;
   return {
     mark,
     style,
@@ -92,7 +91,7 @@ export function endedRow({ live }: Watched, theme: Theme): Row {
     eta: '',
     span: {
       start: printable(detail, theme.unicode),
-      end: `${end}${clock(live.duration_us)}`,
+      end: clock(live.duration_us),
       from: outcome === 'ok' ? 'bar' : 'text',
       to: 'eta',
     },

@@ -3,7 +3,7 @@ import type { View, Watched } from '../view.ts';
 import { type Layout, layOut, renderRow } from './columns.ts';
 import { grouped } from './numbers.ts';
 import { endedRow, errorLines, liveRow } from './session-row.ts';
-import { spread } from './text.ts';
+import { cut, spread, width } from './text.ts';
 import type { Theme } from './theme.ts';
 
 export interface Size {
@@ -54,13 +54,13 @@ export function renderTable(options: TableOptions): Table {
   const sessions = [...view.sessions.values()];
   // One line for the foot, and one that the cursor may need below.
   const places = Math.max(1, size.rows - 2);
-  const shown = busiest(sessions, sessions.length > places ? Math.max(1, places - 1) : places);
+  const shown = busiest(sessions, places);
   const rows = shown.map((session) => liveRow(session, nowMs, theme));
   const all = [...rows, ...ending.map((session) => endedRow(session, theme))];
   const layout = layOut(all, size.columns, options.before);
   const hidden = sessions.length - shown.length;
 
-  let spare = places - shown.length - (hidden > 0 ? 1 : 0);
+  let spare = places - shown.length;
   const lines: string[] = [];
   shown.forEach((session, index) => {
     lines.push(renderRow(rows[index]!, layout, theme));
@@ -69,8 +69,12 @@ export function renderTable(options: TableOptions): Table {
     spare -= errors.length;
     lines.push(...errors);
   });
-  if (hidden > 0) lines.push(theme.paint('dim', `    and ${grouped(hidden)} more, less busy`));
-  lines.push(theme.paint('dim', spread(foot(view), options.daemon, layout.room, theme.unicode)));
+  const counted = hidden > 0 ? `${foot(view)}, ${grouped(hidden)} not shown` : foot(view);
+  const fits = width(counted) + 2 + width(options.daemon) <= layout.room;
+  const end = fits
+    ? spread(counted, options.daemon, layout.room, theme.unicode)
+    : cut(counted, layout.room, theme.unicode);
+  lines.push(theme.paint('dim', end));
   return { lines, layout };
 }
 
