@@ -42,7 +42,7 @@ export function socketDir(root: string, env: NodeJS.ProcessEnv = process.env): s
   if (fits(join(root, 'socket.new'))) return root;
   // The same state directory leads to the same place, so that a restart finds its leftovers.
   const name = `mapisync-${createHash('sha256').update(root).digest('hex').slice(0, 16)}`;
-  const bases = [env['XDG_RUNTIME_DIR'], tmpdir()].filter((base) => base !== undefined);
+  const bases = [env.XDG_RUNTIME_DIR, tmpdir()].filter((base) => base !== undefined);
   const dir = bases.map((base) => join(base, name)).find((path) => fits(join(path, 'socket.new')));
   if (dir) return dir;
   throw new PlatformError(

@@ -18,7 +18,7 @@ export interface StatePaths {
 
 /** @param stateDir From `--state-dir`; wins over `MAPISYNC_STATE_DIR` and the system's place. */
 export function statePaths(stateDir?: string, env: NodeJS.ProcessEnv = process.env): StatePaths {
-  const root = resolve(stateDir || env['MAPISYNC_STATE_DIR'] || systemPlace(env));
+  const root = resolve(stateDir || env.MAPISYNC_STATE_DIR || systemPlace(env));
   return {
     root,
     journal: join(root, 'journal'),
@@ -31,11 +31,11 @@ export function statePaths(stateDir?: string, env: NodeJS.ProcessEnv = process.e
 
 function systemPlace(env: NodeJS.ProcessEnv): string {
   if (process.platform === 'win32') {
-    const local = env['LOCALAPPDATA'] || win32.join(homedir(), 'AppData', 'Local');
+    const local = env.LOCALAPPDATA || win32.join(homedir(), 'AppData', 'Local');
     return win32.join(local, 'mapisync');
   }
   // The XDG rule: a value that is not absolute is ignored.
-  const state = env['XDG_STATE_HOME'];
+  const state = env.XDG_STATE_HOME;
   const base = state && isAbsolute(state) ? state : join(homedir(), '.local', 'state');
   return join(base, 'mapisync');
 }

@@ -1,0 +1,65 @@
+/** A client (`tail`, `status`, ...) as the daemon sees it. */
+import type { Socket } from 'node:net';
+import { type ClientFrame, type DaemonFacts, decodeClientFrame } from '../protocol/wire/clients.ts';
+import type { Unknown } from '../protocol/wire/frames.ts';
+import { ProtocolError } from '../protocol/wire/protocol-error.ts';
+import type { BodyHandler } from './connection.ts';
+import { endSoon, type Feed, toBytes } from './feed.ts';
+import { REFUSAL } from './refusals.ts';
+
+export interface ClientDeps {
+  readonly facts: DaemonFacts;
+  readonly feed: Feed;
+  readonly status: () => Record<string, unknown>;
+  /** The client wants the daemon to end. */
+  readonly stop: (pid: number) => void;
+  readonly rejected: (error: ProtocolError) => void;
+  readonly closed: () => void;
+}
+
+export function serveClient(socket: Socket, protocol: number, deps: ClientDeps): BodyHandler {
+  let pid: number | undefined;
+  let subscribed = false;
+
+  const take = (frame: ClientFrame | Unknown): void => {
+    if (frame.kind === 'hello') {
+      if (pid !== undefined) throw new ProtocolError('order', 'Cannot take a second hello');
+      pid = frame.pid;
+      socket.write(toBytes({ kind: 'welcome', protocol, daemon: deps.facts }));
+      return;
+    }
+    if (pid === undefined) {
+      throw new ProtocolError('order', `Cannot take ${frame.kind}: expected hello first`);
+    }
+    switch (frame.kind) {
+      case 'subscribe': {
+        if (subscribed) throw new ProtocolError('order', 'Cannot subscribe twice');
+        subscribed = true;
+        const problem = deps.feed.subscribe(socket, frame.wants, frame.after);
+        if (problem) throw new ProtocolError('bad-field', `Cannot subscribe: ${problem}`);
+        return;
+      }
+      case 'status':
+        // A client that asks and asks without reading must not fill our memory.
+        if (socket.writableNeedDrain) return;
+        socket.write(toBytes({ kind: 'status', status: deps.status() }));
+        return;
+      case 'stop':
+        deps.stop(pid);
+        return;
+      case 'unknown':
+        return;
+    }
+  };
+
+  return {
+    take: (bytes, start, end) => take(decodeClientFrame(bytes, start, end)),
+    turn() {},
+    broken(error) {
+      deps.rejected(error);
+      socket.write(toBytes({ kind: 'refused', reason: REFUSAL.malformed, text: error.message }));
+      endSoon(socket);
+    },
+    closed: deps.closed,
+  };
+}

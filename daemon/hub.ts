@@ -1,0 +1,517 @@
+/**
+ * What the daemon knows: rings, the sessions in them, and how far the journal is. Frames come in from
+ * connections and from the rings of dead processes, by the same rules; records go to the journal,
+ * changes to the feed. What a frame means is decided in `protocol/session/`.
+ *
+ * What always holds: state and records change together, in one turn, so that a snapshot between two
+ * turns says exactly what the journal says.
+ */
+import type { LiveSession, RecordDraft } from '../protocol/records/record.ts';
+import { rfc3339 } from '../protocol/records/time.ts';
+import { METHOD_NAMES, processFields } from '../protocol/session/drafts.ts';
+import { liveSession } from '../protocol/session/live.ts';
+import {
+  accept,
+  foldIntoRings,
+  type LostCounts,
+  newRing,
+  onDurable,
+  onHello,
+  onWritten,
+  originOf,
+  type RingState,
+  snapshotDrafts,
+  takeFrame,
+  takeLostCounts,
+  takeSlot,
+} from '../protocol/session/ring.ts';
+import {
+  applyFrame,
+  DEFAULT_OPTIONS,
+  excuse,
+  type GoneFacts,
+  type Origin,
+  processGone,
+  type SessionState,
+  tick,
+} from '../protocol/session/session.ts';
+import type { ProgressView } from '../protocol/wire/decode.ts';
+import type { Hello, SequencedFrame, Slot, Unknown } from '../protocol/wire/frames.ts';
+import { ProtocolError } from '../protocol/wire/protocol-error.ts';
+import type { RingSlot } from '../protocol/wire/ring-file.ts';
+import { monotonicUs, wallUs } from './clock.ts';
+import type { Feed } from './feed.ts';
+import type { Journal } from './journal.ts';
+import {
+  MAX_ENDED_SHOWN,
+  MAX_RINGS,
+  MAX_SESSIONS,
+  MAX_UNWRITTEN_BYTES,
+  MEMORY_RING_GRACE_MS,
+  RING_WATERMARK_DAYS,
+  TICK_MS,
+} from './limits.ts';
+import { type ProcessWatch, watchProcess } from './platform/process.ts';
+import { REFUSAL } from './refusals.ts';
+import type { ShimPeer } from './shims.ts';
+
+/** One ring and who brings its frames. */
+export interface RingEntry {
+  readonly state: RingState;
+  /** The connection whose frames count; at most one. */
+  peer: ShimPeer | undefined;
+  watch: ProcessWatch | undefined;
+  /** Its process is gone, and a record says so. */
+  gone: boolean;
+  /** When there was last a connection, or its file was read. */
+  seenWallUs: number;
+  /** Monotonic; since when there is no connection. */
+  lostUs: number;
+}
+
+/** A call that was inside Outlook's callback when its process ended. */
+export interface CallInside {
+  readonly session: number;
+  readonly method: number;
+  readonly thread: number;
+}
+
+export interface HubDeps {
+  readonly journal: () => Journal;
+  readonly feed: () => Feed;
+  readonly quietUs?: number | undefined;
+  /** Is there a file of this ring? Then adoption finds out when its owner dies. */
+  readonly hasRingFile: (ring: string) => boolean;
+}
+
+const DAY_US = 86_400_000_000;
+/** A clock that jumped so far since the last tick was held up or asleep. */
+const SLEPT_US = 3 * TICK_MS * 1000;
+/** Windows: an exit code from here on is an exception that nobody caught. */
+const FIRST_CRASH_CODE = 0xc0000000;
+/** Changes that a client sees at once. */
+const URGENT: ReadonlySet<string> = new Set([
+  'open',
+  'error',
+  'done',
+  'close',
+  'blocked',
+  'unblocked',
+]);
+
+export class Hub {
+  readonly #deps: HubDeps;
+  readonly #rings = new Map<string, RingEntry>();
+  /** Sessions that have not ended, by public id. */
+  readonly #live = new Map<string, SessionState>();
+  /** How the last ones ended, oldest first. */
+  readonly #ended = new Map<string, LiveSession>();
+  readonly #toAcknowledge = new Set<RingEntry>();
+  #drafts: RecordDraft[] = [];
+  #lastTickUs = monotonicUs();
+  #paused = false;
+  /** Frames that had been taken before. */
+  dropped = 0;
+
+  constructor(deps: HubDeps) {
+    this.#deps = deps;
+  }
+
+  get rings(): ReadonlyMap<string, RingEntry> {
+    return this.#rings;
+  }
+
+  get liveCount(): number {
+    return this.#live.size;
+  }
+
+  // What the journal says, before anything else.
+
+  /** Takes over what was folded from the journal. */
+  restore(rings: ReadonlyMap<string, RingState>, notes: ReadonlyMap<string, RingNote>): void {
+    for (const [id, state] of rings) {
+      const note = notes.get(id);
+      const entry = this.#newEntry(state);
+      entry.gone = note?.gone ?? false;
+      entry.seenWallUs = note?.seenWallUs ?? wallUs();
+      this.#rings.set(id, entry);
+      for (const session of state.sessions.values()) this.#live.set(session.id, session);
+    }
+  }
+
+  /** The state as records: what a segment of the journal opens with. */
+  snapshot(): RecordDraft[] {
+    const now = wallUs();
+    const time = rfc3339(now);
+    const drafts: RecordDraft[] = [
+      { event_name: 'snapshot.begin', level: 'debug', time, msg: 'Snapshot' },
+    ];
+    for (const entry of this.#rings.values()) {
+      const [ring, ...sessions] = snapshotDrafts(entry.state, now);
+      drafts.push(
+        { ...ring!, detail: { gone: entry.gone, seen_us: entry.seenWallUs } },
+        ...sessions,
+      );
+    }
+    drafts.push({ event_name: 'snapshot.end', level: 'debug', time, msg: 'Snapshot' });
+    return drafts;
+  }
+
+  // Connections.
+
+  /** A shim introduced itself. Its frames are taken once it was answered. */
+  hello(hello: Hello, peer: ShimPeer): RingEntry {
+    const entry = this.#entryOf(originOf(hello));
+    this.fence(entry);
+    entry.peer = peer;
+    entry.gone = false;
+    entry.watch ??= watchProcess(hello.pid);
+    const { origin } = entry.state;
+    this.#deps.journal().append([
+      {
+        event_name: 'process.connected',
+        level: 'info',
+        time: rfc3339(wallUs()),
+        msg: `${origin.executable} (pid ${origin.pid}) connected`,
+        process: processFields(origin),
+        ring: origin.ring,
+        shim_version: origin.shimVersion,
+        detail: { memory: hello.memory === 1, clock_resolution_us: hello.clockResolutionUs },
+      },
+    ]);
+    // Behind everything that an earlier connection of this ring brought.
+    this.#deps.journal().barrier(() => {
+      if (entry.peer === peer) peer.acknowledge(onHello(entry.state, hello));
+    });
+    return entry;
+  }
+
+  /** Ends the connection of a ring, if there is one: somebody else brings its frames from now on. */
+  fence(entry: RingEntry): void {
+    const { peer } = entry;
+    entry.peer = undefined;
+    peer?.refuse(REFUSAL.replaced, 'Another connection, or adoption, took over this ring');
+  }
+
+  /** @throws {ProtocolError} `gap`, `limit`. */
+  take(entry: RingEntry, frame: SequencedFrame | ProgressView): void {
+    switch (accept(entry.state, frame.seq)) {
+      case 'take':
+        this.#takeNext(entry, frame);
+        return;
+      case 'drop':
+        this.dropped += 1;
+        return;
+      case 'gap': {
+        const want = `seq ${entry.state.received + 1}`;
+        throw new ProtocolError('gap', `Cannot take frame: expected ${want}, got ${frame.seq}`);
+      }
+    }
+  }
+
+  slot(entry: RingEntry, slot: Slot): void {
+    const session = takeSlot(entry.state, slot);
+    if (session) this.#deps.feed().sessionChanged(session.id, false);
+  }
+
+  /** A kind from a newer shim. It has its place in the sequence if we could read one. */
+  unknown(entry: RingEntry, frame: Unknown): void {
+    if (frame.seq > 0) this.take(entry, frame as never);
+    else entry.state.unknown += 1;
+  }
+
+  /** The frames of one chunk were taken. @param always Answer even if there is nothing new. */
+  turn(entry: RingEntry, peer: ShimPeer, always: boolean): void {
+    if (entry.peer !== peer) return;
+    const { state } = entry;
+    if (state.received === state.written && !always) return;
+    const seq = state.received;
+    onWritten(state, seq);
+    const journal = this.#deps.journal();
+    journal.barrier(() => {
+      if ((onDurable(state, seq) || always) && entry.peer === peer) this.#acknowledge(entry);
+    });
+    if (journal.backlogBytes > MAX_UNWRITTEN_BYTES) this.#pause();
+  }
+
+  leave(entry: RingEntry, peer: ShimPeer): void {
+    if (entry.peer !== peer) return;
+    entry.peer = undefined;
+    entry.lostUs = monotonicUs();
+    entry.seenWallUs = wallUs();
+  }
+
+  /** The journal has written some: peers that were held back may go on. */
+  relieved(): void {
+    if (!this.#paused || this.#deps.journal().backlogBytes > MAX_UNWRITTEN_BYTES / 2) return;
+    this.#paused = false;
+    for (const { peer } of this.#rings.values()) peer?.resume();
+  }
+
+  #pause(): void {
+    this.#paused = true;
+    for (const { peer } of this.#rings.values()) peer?.pause();
+  }
+
+  /** One acknowledgement for all that one batch of the journal made durable. */
+  #acknowledge(entry: RingEntry): void {
+    if (this.#toAcknowledge.size === 0) {
+      queueMicrotask(() => {
+        for (const { peer, state } of this.#toAcknowledge) peer?.acknowledge(state.durable);
+        this.#toAcknowledge.clear();
+      });
+    }
+    this.#toAcknowledge.add(entry);
+  }
+
+  #takeNext(entry: RingEntry, frame: SequencedFrame | ProgressView): void {
+    if (frame.kind === 'open' && this.#live.size >= MAX_SESSIONS) {
+      throw new ProtocolError('limit', `Cannot open session: ${MAX_SESSIONS} are running`);
+    }
+    const session = takeFrame(entry.state, frame, this.#collect, wallUs());
+    this.#append();
+    if (session) this.#changed(session, URGENT.has(frame.kind));
+  }
+
+  readonly #collect = (draft: RecordDraft): void => {
+    this.#drafts.push(draft);
+  };
+
+  #append(): void {
+    if (this.#drafts.length === 0) return;
+    const drafts = this.#drafts;
+    this.#drafts = [];
+    this.#deps.journal().append(drafts);
+  }
+
+  /** Appends what no frame caused, as a group of its own. */
+  #appendDecision(): void {
+    const of = this.#drafts.length;
+    if (of > 1) {
+      this.#drafts = this.#drafts.map((draft, at) => ({ ...draft, group: { n: at + 1, of } }));
+    }
+    this.#append();
+  }
+
+  #changed(session: SessionState, urgent: boolean): void {
+    if (session.ended) {
+      if (!this.#live.delete(session.id)) return;
+      this.#ended.set(session.id, liveSession(session, monotonicUs()));
+      if (this.#ended.size > MAX_ENDED_SHOWN) this.#ended.delete(first(this.#ended.keys()));
+    } else {
+      this.#live.set(session.id, session);
+    }
+    this.#deps.feed().sessionChanged(session.id, urgent || session.ended !== null);
+  }
+
+  // Rings whose processes are gone.
+
+  /** The entry that a dead ring's frames go to. */
+  entryOfDead(origin: Origin): RingEntry {
+    const entry = this.#entryOf(origin);
+    this.fence(entry);
+    return entry;
+  }
+
+  /** Takes what a dead ring holds, by the rules of the wire. */
+  adopt(
+    entry: RingEntry,
+    from: {
+      readonly hello: Pick<Hello, 'freed' | 'timeUs' | 'wallUs'>;
+      readonly frames: Iterable<SequencedFrame | Unknown>;
+      readonly slots: readonly RingSlot[];
+      readonly lost: LostCounts;
+      /** Its process lived until then at least. */
+      readonly lastSeenUs: number;
+    },
+  ): number {
+    onHello(entry.state, from.hello);
+    let taken = 0;
+    for (const frame of from.frames) {
+      if (accept(entry.state, frame.seq) !== 'take') continue;
+      try {
+        this.#takeNext(entry, frame as SequencedFrame);
+        taken += 1;
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        // There is no room for this session, and nobody who could send it again.
+        entry.state.received = frame.seq;
+        entry.state.orphans += 1;
+      }
+    }
+    for (const slot of from.slots) {
+      this.slot(entry, slot);
+      if (slot.closing) this.#close(entry, slot, from.lastSeenUs);
+    }
+    takeLostCounts(entry.state, from.lost, wallUs(), this.#collect);
+    this.#appendDecision();
+    onWritten(entry.state, entry.state.received);
+    return taken;
+  }
+
+  /** The callback was released, and the process ended before a frame could say so. */
+  #close(entry: RingEntry, slot: RingSlot, timeUs: number): void {
+    const session = entry.state.sessions.get(slot.session);
+    if (!session) return;
+    const { counters } = slot;
+    const header = { seq: 0, timeUs, thread: 0, session: slot.session };
+    applyFrame(session, { kind: 'close', ...header, counters }, this.#collect);
+    entry.state.sessions.delete(slot.session);
+    this.#appendDecision();
+    this.#changed(session, true);
+  }
+
+  /** Everything that a dead ring held is durable. */
+  adopted(entry: RingEntry): void {
+    onDurable(entry.state, entry.state.received);
+  }
+
+  /** The process of a ring is gone, and with it its sessions. */
+  gone(entry: RingEntry, inside: readonly CallInside[], sameBoot: boolean): void {
+    const { state } = entry;
+    const code = entry.watch?.exitCode();
+    const facts: GoneFacts = {
+      wallUs: wallUs(),
+      ...(sameBoot ? { timeUs: monotonicUs() } : {}),
+      ...(code === undefined ? {} : { exitCode: code, crashed: code >= FIRST_CRASH_CODE }),
+    };
+    // One after the other: a snapshot may come between two.
+    for (const [key, session] of state.sessions) {
+      const inCallback = inside.filter((call) => call.session === key);
+      processGone(session, { ...facts, inCallback }, this.#collect);
+      state.sessions.delete(key);
+      this.#appendDecision();
+      this.#changed(session, true);
+    }
+    entry.watch?.close();
+    entry.watch = undefined;
+    entry.seenWallUs = wallUs();
+    if (entry.gone) return;
+    entry.gone = true;
+    this.#deps.journal().append([goneDraft(state.origin, facts, inside)]);
+  }
+
+  // Time.
+
+  tick(): void {
+    const nowUs = monotonicUs();
+    const passedUs = nowUs - this.#lastTickUs;
+    this.#lastTickUs = nowUs;
+    const excusedUs = this.#deps.journal().state === 'full' || passedUs > SLEPT_US ? passedUs : 0;
+    const { quietUs = DEFAULT_OPTIONS.quietUs } = this.#deps;
+    for (const session of this.#live.values()) {
+      excuse(session, excusedUs);
+      tick(session, nowUs, this.#collect, { quietUs });
+      const decided = this.#drafts.length > 0;
+      this.#appendDecision();
+      // Ages are part of the picture, so it changes with time.
+      this.#changed(session, decided);
+    }
+    this.#tickRings(nowUs);
+  }
+
+  #tickRings(nowUs: number): void {
+    const oldestUs = wallUs() - RING_WATERMARK_DAYS * DAY_US;
+    for (const [id, entry] of this.#rings) {
+      if (entry.peer) continue;
+      if (entry.gone) {
+        if (entry.seenWallUs < oldestUs) this.#rings.delete(id);
+        continue;
+      }
+      if (this.#deps.hasRingFile(id)) continue;
+      // Its ring died with it, or will never be found: only the connection could have told more.
+      const late = nowUs - entry.lostUs > MEMORY_RING_GRACE_MS * 1000;
+      if (late || entry.watch?.isAlive() === false) this.gone(entry, [], true);
+    }
+  }
+
+  // What clients see.
+
+  *liveSessions(): Generator<LiveSession> {
+    yield* this.#ended.values();
+    const nowUs = monotonicUs();
+    for (const session of this.#live.values()) yield liveSession(session, nowUs);
+  }
+
+  liveSession(id: string): LiveSession | undefined {
+    const session = this.#live.get(id);
+    return session ? liveSession(session, monotonicUs()) : this.#ended.get(id);
+  }
+
+  #entryOf(origin: Origin): RingEntry {
+    const known = this.#rings.get(origin.ring);
+    if (known) return known;
+    if (this.#rings.size >= MAX_RINGS) this.#forgetOne();
+    const entry = this.#newEntry(newRing(origin));
+    this.#rings.set(origin.ring, entry);
+    return entry;
+  }
+
+  #newEntry(state: RingState): RingEntry {
+    return {
+      state,
+      peer: undefined,
+      watch: undefined,
+      gone: false,
+      seenWallUs: wallUs(),
+      lostUs: monotonicUs(),
+    };
+  }
+
+  /** The ring that was gone first; a map keeps the order. */
+  #forgetOne(): void {
+    for (const [id, entry] of this.#rings) {
+      if (!entry.gone) continue;
+      this.#rings.delete(id);
+      return;
+    }
+    throw new ProtocolError('limit', `Cannot take ring: ${MAX_RINGS} are known`);
+  }
+}
+
+/** What the journal says of a ring besides its frames. */
+export interface RingNote {
+  readonly gone: boolean;
+  readonly seenWallUs: number;
+}
+
+/** Folds the journal's records into rings, for `Hub.restore()`. */
+export class Fold {
+  readonly rings = new Map<string, RingState>();
+  readonly notes = new Map<string, RingNote>();
+
+  take(record: RecordDraft): void {
+    foldIntoRings(this.rings, record);
+    const { ring, event_name: name, detail } = record;
+    if (ring === undefined) return;
+    const seenWallUs = typeof detail?.seen_us === 'number' ? detail.seen_us : wallUs();
+    if (name === 'snapshot.ring') this.notes.set(ring, { gone: detail?.gone === true, seenWallUs });
+    if (name === 'process.gone') this.notes.set(ring, { gone: true, seenWallUs });
+    if (name === 'process.connected') this.notes.set(ring, { gone: false, seenWallUs });
+  }
+}
+
+function goneDraft(origin: Origin, facts: GoneFacts, inside: readonly CallInside[]): RecordDraft {
+  const { exitCode: code, crashed } = facts;
+  const inCallback = inside.map(({ method, thread }) => ({
+    method: METHOD_NAMES[method - 1] ?? 'Progress',
+    thread,
+  }));
+  const how = crashed ? 'crashed' : 'ended';
+  const detail = code === undefined ? '' : ` with exit code ${code}`;
+  return {
+    event_name: 'process.gone',
+    level: 'warn',
+    time: rfc3339(facts.wallUs),
+    msg: `${origin.executable} (pid ${origin.pid}) ${how}${detail}`,
+    process: processFields(origin),
+    ring: origin.ring,
+    exit: {
+      ...(code === undefined ? {} : { code }),
+      ...(crashed === undefined ? {} : { crashed }),
+      ...(inCallback.length === 0 ? {} : { in_callback: inCallback }),
+    },
+  };
+}
+
+const first = <T>(values: Iterator<T>): T => values.next().value as T;

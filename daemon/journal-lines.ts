@@ -1,0 +1,39 @@
+/** Records to lines, by pino. */
+import { pino } from 'pino';
+import { escapeLine, finishRecord, type LineContext } from '../protocol/records/line.ts';
+import type { RecordDraft } from '../protocol/records/record.ts';
+
+/** Turns drafts into lines of the journal, each with its newline. */
+export class LineMaker {
+  readonly #context: Omit<LineContext, 'counter'>;
+  #counter = 0;
+  #line = '';
+  readonly #pino = pino(
+    {
+      // The record has all of this itself; the level is the label that the record gives.
+      base: null,
+      timestamp: false,
+      level: 'debug',
+      messageKey: 'msg',
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    {
+      write: (line) => {
+        this.#line = line;
+      },
+    },
+  );
+
+  constructor(context: Omit<LineContext, 'counter'>) {
+    this.#context = context;
+  }
+
+  line(draft: RecordDraft): string {
+    const { level, msg, ...rest } = finishRecord(draft, {
+      ...this.#context,
+      counter: ++this.#counter,
+    });
+    this.#pino[level](rest, msg);
+    return escapeLine(this.#line);
+  }
+}
