@@ -615,15 +615,19 @@ describe.skipIf(!wine && !wanted)('under Wine', () => {
     });
     const stores = scenario === '10' ? 2 : 1;
     const trace = fresh('trace');
-    const args = ['--maildir', dir, '--store', fresh('store'), '--trace', trace, '--shim', 'none'];
-    const child = spawnSync(
-      'wine',
-      [winHost, ...args, '--json', '--quiet', '--scenario', scenario],
-      {
-        encoding: 'utf8',
-        env: { ...process.env, WINEPREFIX: prefix, WINEDEBUG: '-all' },
+    const state = fresh('state');
+    mkdirSync(state, { mode: 0o700 });
+    const args = ['--maildir', dir, '--store', fresh('store'), '--trace', trace, '--json'];
+    // With the shim that lies beside the provider.
+    const child = spawnSync('wine', [winHost, ...args, '--quiet', '--scenario', scenario], {
+      encoding: 'utf8',
+      env: {
+        ...process.env,
+        WINEPREFIX: prefix,
+        WINEDEBUG: '-all',
+        MAPISYNC_STATE_DIR: `Z:${state.replaceAll('/', '\\')}`,
       },
-    );
+    });
     expect(child.status).toBe(0);
     const report = JSON.parse(child.stdout) as Report;
     expect(report).toMatchObject({ messages: windowsMade.messages * stores, copied: 20 * stores });
@@ -632,6 +636,9 @@ describe.skipIf(!wine && !wanted)('under Wine', () => {
     );
     const calls = readTrace(trace);
     expect(calls.filter(({ handle }) => handle === 'same')).toHaveLength(stores);
+    expect(report.sessions).toHaveLength(stores);
+    // Of each session its open, each call, and its close.
+    expect(report.shim).toMatchObject({ recorded: calls.length + 2 * stores, lost: 0 });
     expect(report.references).toEqual({ callback: 0, provider: 0 });
     expect(report.calls).toEqual(report.heard);
   });
