@@ -108,9 +108,11 @@ function builtFiles() {
 
 /** Every process that we started and that has not ended. */
 const running = new Set();
+let ending = false;
 
 /** Starts a program; its output goes where `stdio` says, "text" is kept. */
 function start(name, command, args, { stdio, env = {} }) {
+  if (ending) throw new Failed(`Cannot start ${name}: the demo is ending`);
   const pipes = stdio.map((where) => (where === 'text' ? 'pipe' : where));
   const child = spawn(command, args, {
     stdio: ['ignore', ...pipes],
@@ -141,6 +143,7 @@ function start(name, command, args, { stdio, env = {} }) {
 
 /** Ends what still runs: asks first, then does not ask. */
 async function endAll() {
+  ending = true;
   const programs = [...running];
   for (const { child } of programs) child.kill('SIGTERM');
   const timer = setTimeout(() => {

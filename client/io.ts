@@ -1,5 +1,5 @@
 /** What commands may touch of the process. Tests pass their own; bin/ passes the real one. */
-import { constants } from 'node:os';
+import { EXIT } from './exit.ts';
 import type { Env } from './render/theme.ts';
 
 /** Whoever read our output went away. Not an error: the command ends quietly. */
@@ -79,6 +79,9 @@ function output(stream: NodeJS.WriteStream): Output {
   };
 }
 
+/** A Ctrl-C so long after the first one is a second one. */
+const INSIST_MS = 500;
+
 export function processIo(given: Pick<Io, 'entry' | 'runDaemon'>): Io {
   let interruption: AbortController | undefined;
   return {
@@ -91,9 +94,12 @@ export function processIo(given: Pick<Io, 'entry' | 'runDaemon'>): Io {
     interrupted: () => {
       if (!interruption) {
         interruption = new AbortController();
-        const stop = (): void => {
-          // The second time the user means it, whatever we are doing.
-          if (interruption?.signal.aborted) process.exit(128 + constants.signals.SIGINT);
+        let sinceMs = 0;
+        const stop = (signal: NodeJS.Signals): void => {
+          const isAgain = interruption?.signal.aborted && performance.now() - sinceMs > INSIST_MS;
+          // The user means it, whatever we are doing.
+          if (isAgain && signal === 'SIGINT') process.exit(EXIT.interrupted);
+          sinceMs ||= performance.now();
           interruption?.abort();
         };
         for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);

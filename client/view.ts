@@ -71,6 +71,15 @@ export function seed(record: FeedRecord): LiveSession | undefined {
   };
 }
 
+/** A session that is seen for the first time: of its errors the last is all there is to know. */
+export function glance(live: LiveSession, atMs: number): Watched {
+  const { last_error: error } = live;
+  if (!error) return { live, atMs, errors: new Map(), otherErrors: 0 };
+  const times = error.repeat ?? 1;
+  const otherErrors = Math.max(0, live.errors + live.warnings - times);
+  return { live, atMs, errors: new Map([[error.hresult, { error, times }]]), otherErrors };
+}
+
 export class View {
   readonly #replays: boolean;
   readonly #sessions = new Map<string, Watched>();
@@ -132,22 +141,11 @@ export class View {
     if (live.state === 'ended') return;
     const known = this.#sessions.get(live.id);
     this.#doubtful.delete(live.id);
-    let next: Watched = {
-      live,
-      atMs: nowMs,
-      errors: known?.errors ?? new Map(),
-      otherErrors: known?.otherErrors ?? 0,
-    };
-    // Seen for the first time in its middle: the last error is all there is to know.
-    if (!known && !this.#replays && live.last_error) {
-      const { last_error: error } = live;
-      const times = error.repeat ?? 1;
-      next = {
-        ...next,
-        errors: new Map([[error.hresult, { error, times }]]),
-        otherErrors: Math.max(0, live.errors + live.warnings - times),
-      };
-    }
+    const next: Watched = known
+      ? { ...known, live, atMs: nowMs }
+      : this.#replays
+        ? { live, atMs: nowMs, errors: new Map(), otherErrors: 0 }
+        : glance(live, nowMs);
     this.#sessions.set(live.id, next);
   }
 

@@ -5,11 +5,11 @@ import { Connection } from '../connection.ts';
 import { EXIT } from '../exit.ts';
 import type { Io } from '../io.ts';
 import { layOut, renderRow } from '../render/columns.ts';
-import { facts } from '../render/facts.ts';
 import { endedRow, errorLines, liveRow } from '../render/session-row.ts';
+import { statusLines } from '../render/status-lines.ts';
 import type { Theme } from '../render/theme.ts';
 import type { Settings } from '../settings.ts';
-import { View, type Watched } from '../view.ts';
+import { glance } from '../view.ts';
 
 export interface Status {
   readonly daemon: DaemonFacts;
@@ -52,38 +52,26 @@ export async function status(
     await io.stdout.write(`${JSON.stringify({ ...found.facts, ...sessions })}\n`);
     return EXIT.done;
   }
-  const lines = facts(found.facts, settings.theme);
+  const lines = statusLines(found.facts, settings.theme, new Date());
   if (options.withSessions) lines.push('', ...sessionLines(found.sessions, settings.theme, io));
   await io.stdout.write(`${lines.join('\n')}\n`);
   return EXIT.done;
 }
 
 /** Sessions as `tail` shows them: one row each, errors beneath. */
-export function sessionLines(
-  sessions: readonly LiveSession[],
-  theme: Theme,
-  io: Io,
-  max = Number.POSITIVE_INFINITY,
-): string[] {
+function sessionLines(sessions: readonly LiveSession[], theme: Theme, io: Io): string[] {
   if (sessions.length === 0) return ['No session is running'];
   const nowMs = io.nowMs();
-  const watched: Watched[] = sessions.slice(0, max).map((live) => {
-    const view = new View({ replays: false });
-    view.live({ ...live, state: live.state === 'ended' ? 'running' : live.state }, nowMs);
-    return { ...view.sessions.get(live.id)!, live };
-  });
+  const watched = sessions.map((live) => glance(live, nowMs));
   const rows = watched.map((one) =>
     one.live.state === 'ended' ? endedRow(one, theme) : liveRow(one, nowMs, theme),
   );
   // What is no terminal has no width: a pipe gets what the rows need.
   const layout = layOut(rows, io.stdout.columns || PIPE_COLUMNS);
-  const lines = watched.flatMap((one, index) => [
+  return watched.flatMap((one, index) => [
     renderRow(rows[index]!, layout, theme),
     ...errorLines(one, layout.room, theme),
   ]);
-  const hidden = sessions.length - watched.length;
-  if (hidden > 0) lines.push(`    and ${hidden} more: mapisync status`);
-  return lines;
 }
 
 const PIPE_COLUMNS = 120;

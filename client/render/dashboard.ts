@@ -27,6 +27,7 @@ export class Dashboard implements Renderer {
   #layout: Layout | undefined;
   #failure: Error | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #hasEnded = false;
   #drawnMs = Number.NEGATIVE_INFINITY;
   #taskbar = '';
   /** Sessions that ended since the last redraw. */
@@ -82,11 +83,14 @@ export class Dashboard implements Renderer {
   }
 
   end(view: View): void {
+    this.#hasEnded = true;
     clearTimeout(this.#timer);
     this.#offResize();
     this.#view = view;
     if (this.#failure) return;
-    // What still runs stays to be read; a table of nothing would only be in the way.
+    // What still runs stays to be read; a table of nothing would only be in the way. Drawn anew, since
+    // the terminal may have written the user's ^C into it.
+    this.#screen.invalidate();
     this.#draw();
     if (view.sessions.size > 0) this.#screen.end();
     else this.#screen.clear();
@@ -123,7 +127,7 @@ export class Dashboard implements Renderer {
     else if (percent === undefined) this.#showTaskbar({ kind: 'busy' });
     else this.#showTaskbar({ kind: 'part', percent, warn: stalled });
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#draw(), CLOCK_MS);
+    if (!this.#hasEnded) this.#timer = setTimeout(() => this.#draw(), CLOCK_MS);
   }
 
   #size(): typeof DEFAULT_SIZE {

@@ -40,6 +40,11 @@ export class Screen {
     this.#widths = block.map((line) => width(line.replace(CONTROL_SEQUENCES, '')));
   }
 
+  /** Draws the block again next time, even if it is the same. */
+  invalidate(): void {
+    this.#last = '';
+  }
+
   /** Leaves the block where it stands, and the cursor below it. Safe to call twice. */
   end(): void {
     if (!this.#begun) return;

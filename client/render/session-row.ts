@@ -73,12 +73,20 @@ export function liveRow({ live, atMs }: Watched, nowMs: number, theme: Theme): R
   };
 }
 
+/** Why a session did not end ok: its own errors where they are the reason. */
+function reasonOf(live: LiveSession): string {
+  if (live.outcome === 'ok_with_errors' || live.outcome === 'warned') {
+    const warnings = live.warnings > 0 ? `, ${count(live.warnings, 'warning')}` : '';
+    return `${count(live.errors, 'error')}${warnings}, ${countsOf(live)}`;
+  }
+  return `${live.outcome_reason ?? 'it is not known why'}, last ${countsOf(live)}`;
+}
+
 /** The row of a session that has ended. */
 export function endedRow({ live }: Watched, theme: Theme): Row {
   const outcome = live.outcome ?? 'failed';
   const [mark, style] = MARKS[outcome] ?? ['x', 'red'];
-  const reason = live.outcome_reason ? `: ${live.outcome_reason}` : '';
-  const detail = outcome === 'ok' ? countsOf(live) : `${outcome}${reason}, last ${countsOf(live)}`;
+  const detail = outcome === 'ok' ? countsOf(live) : `${outcome}: ${reasonOf(live)}`;
   return {
     mark,
     style,
