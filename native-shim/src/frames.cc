@@ -78,6 +78,13 @@ class Reader {
 
   std::uint64_t Uint() noexcept { return UintOf(Byte()); }
 
+  // The same in a form that the table calls fixed.
+  std::uint64_t Fixed(unsigned wanted) noexcept {
+    const unsigned tag = Byte();
+    if (tag != wanted) Fail();
+    return UintOf(tag);
+  }
+
   // A text, or nil where `nullable`.
   Text Str(bool nullable) noexcept {
     const unsigned tag = Byte();
@@ -346,14 +353,11 @@ bool IsSequenced(const unsigned char* body, std::size_t size_bytes, std::uint64_
   const std::uint32_t count = r.Array();
   if (count < kHeaderElements) return false;
   r.Uint();  // kind
-  const bool same = r.Uint() == seq;
-  for (std::uint32_t i = 2; i < count; i++) {
-    if (i < kHeaderElements) {
-      r.Uint();
-    } else {
-      r.Skip();
-    }
-  }
+  const bool same = r.Fixed(0xcf) == seq;
+  r.Fixed(0xcf);  // time
+  r.Fixed(0xce);  // thread
+  r.Uint();       // session
+  for (std::uint32_t i = kHeaderElements; i < count; i++) r.Skip();
   return same && r.at_end();
 }
 
