@@ -9,6 +9,8 @@
 //
 // caller SHIM FOLDER ROUNDS BURSTS absent|present     prints one JSON object
 #include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -35,7 +37,7 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr int kCallsPerBurst = 20;
-constexpr int kBurstsPerBlock = 10;  // of all threads together
+constexpr int kBurstsPerBlock = 10;  // of each thread: long enough that threads do meet
 constexpr int kThreads = 4;
 constexpr auto kBlockPause = std::chrono::milliseconds(2);
 constexpr int kLapCalls = 100000;  // more frames than the ring holds
@@ -171,20 +173,31 @@ void RunAlone(void (*burst)(), int bursts, std::vector<double>* samples) {
   }
 }
 
-// Threads start each block together, by spinning, so that they do meet.
+// Spreads the threads over the processors: the system may leave threads that sleep a lot on one.
+void StayOnProcessor([[maybe_unused]] size_t number) {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  CPU_SET(number % std::max(1u, std::thread::hardware_concurrency()), &allowed);
+  pthread_setaffinity_np(pthread_self(), sizeof allowed, &allowed);
+#endif
+}
+
+// Threads start each block together, by spinning. All together make as many calls a second as one
+// does alone.
 void RunTogether(void (*burst)(), int threads, int bursts, std::vector<double>* samples) {
-  const int per_thread = std::max(1, kBurstsPerBlock / threads);
-  const int blocks = std::max(1, bursts / (per_thread * threads));
+  const int blocks = std::max(1, bursts / (kBurstsPerBlock * threads));
   std::atomic<int> arrived{0};
   std::vector<std::vector<double>> own(static_cast<size_t>(threads));
   std::vector<std::thread> running;
   for (auto& mine : own) {
-    running.emplace_back([&, threads] {
+    running.emplace_back([&, threads, number = running.size()] {
+      StayOnProcessor(number);
       for (int block = 1; block <= blocks; block++) {
         arrived.fetch_add(1);
         while (arrived.load() < block * threads) std::this_thread::yield();
-        Block(burst, per_thread, &mine);
-        std::this_thread::sleep_for(kBlockPause);
+        Block(burst, kBurstsPerBlock, &mine);
+        std::this_thread::sleep_for(kBlockPause * threads);
       }
     });
   }
