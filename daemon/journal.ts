@@ -33,6 +33,8 @@ export interface JournalOptions {
   /** Lines that became durable, in order. Snapshots are not among them. */
   readonly onDurable: (lines: readonly DurableLine[]) => void;
   readonly onTrouble: (trouble: JournalTrouble) => void;
+  /** `open` of node:fs/promises, but for tests that make the system fail. */
+  readonly openFile?: typeof open;
 }
 
 export interface DurableLine {
@@ -258,7 +260,7 @@ export class Journal {
     this.#durableOffset = 0;
     await this.#untilSpace(async () => {
       const path = segmentPath(this.#options.dir, this.#segment);
-      this.#file ??= await open(path, 'wx', 0o600);
+      this.#file ??= await (this.#options.openFile ?? open)(path, 'wx', 0o600);
       await this.#writeBytes(Buffer.from(snapshot.map((line) => line.text).join('')));
     });
     this.#offset = snapshot.reduce((sum, line) => sum + line.bytes, 0);

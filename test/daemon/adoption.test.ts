@@ -1,0 +1,165 @@
+/** Rings of processes that died: adopted exactly once, and never while their owner lives. */
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { listSegments } from '../../daemon/journal-files.ts';
+import { prepareStateDir, statePaths } from '../../daemon/platform/paths.ts';
+import { encodeFrame } from '../../protocol/wire/encode.ts';
+import type { ShimFrame, Unknown } from '../../protocol/wire/frames.ts';
+import { RING_DATA_OFFSET } from '../../protocol/wire/limits.ts';
+import { RING_MAGIC, ringImage } from './ring-image.ts';
+import {
+  FakeShim,
+  journalOf,
+  kill,
+  named,
+  newRingId,
+  runScript,
+  Script,
+  spawnDaemon,
+  startDaemon,
+  tempDir,
+  until,
+} from './support.ts';
+
+function stateWithRing(
+  frames: readonly Exclude<ShimFrame, Unknown>[],
+  more: Partial<Parameters<typeof ringImage>[0]> = {},
+): { stateDir: string; ring: string; path: string } {
+  const stateDir = join(tempDir(), 'state');
+  const paths = statePaths(stateDir);
+  prepareStateDir(paths);
+  const ring = newRingId();
+  const path = join(paths.rings, `${ring}.ring`);
+  writeFileSync(path, ringImage({ ring, frames: frames.map(encodeFrame), ...more }), {
+    mode: 0o600,
+  });
+  return { stateDir, ring, path };
+}
+
+/** Holds the lock of a ring as its owner would. */
+const OWNER = `
+  import { lockFile } from 'built/daemon/platform/locks.js';
+  console.log(lockFile(process.argv[1]) ? 'locked' : 'taken');
+  setInterval(() => {}, 1000);
+`;
+
+test('a dead ring is read at start, and its session ends', async () => {
+  const script = new Script().progress(1, 9, 'Inbox').error('no folder').progress(2, 9);
+  const { stateDir, path } = stateWithRing(script.frames);
+  await startDaemon({ stateDir });
+  const records = journalOf(stateDir);
+  expect(named(records, 'session.ended')).toMatchObject([
+    { outcome: 'abandoned', totals: { progress: 2, errors: 1 } },
+  ]);
+  expect(named(records, 'process.gone')).toMatchObject([
+    { process: { executable: { name: 'HOST.EXE' } } },
+  ]);
+  expect(named(records, 'daemon.recovered')).toMatchObject([
+    { recovered: { rings: 1, frames: 4 } },
+  ]);
+  expect(existsSync(path)).toBe(false);
+});
+
+test('threads inside the callback are named, and slots make totals whole', async () => {
+  const script = new Script().progress(1, 9, 'Inbox');
+  const { stateDir } = stateWithRing(script.frames, {
+    inCalls: [{ thread: 4711, method: 1, sinceUs: 5, session: 1, call: 8 }],
+    slots: [{ session: 1, counters: [8, 2, 0, 6, 0, 0, 0], closing: false }],
+  });
+  await startDaemon({ stateDir });
+  expect(named(journalOf(stateDir), 'session.ended')).toMatchObject([
+    {
+      outcome: 'abandoned',
+      totals: { progress: 8, errors: 2, merged: 6 },
+      exit: { in_callback: [{ method: 'Progress', thread: 4711 }] },
+    },
+  ]);
+});
+
+test('a callback that was released before the process ended is no abandoned one', async () => {
+  const script = new Script().progress(1, 1).done();
+  const { stateDir } = stateWithRing(script.frames, {
+    slots: [{ session: 1, counters: [1, 0, 1, 0, 0, 0, 0], closing: true }],
+  });
+  await startDaemon({ stateDir });
+  expect(named(journalOf(stateDir), 'session.ended')).toMatchObject([{ outcome: 'ok' }]);
+});
+
+test('what its connection had brought is not taken twice', async () => {
+  const script = new Script().error('first').error('second').error('third');
+  const { stateDir, ring, path } = stateWithRing(script.frames);
+  const hidden = `${path}.hidden`;
+  copyFileSync(path, hidden);
+  writeFileSync(path, '');
+  const owner = runScript(OWNER, [path]);
+  await until('the ring is locked', () => owner.said().includes('locked'));
+  writeFileSync(path, readFileSync(hidden));
+  await startDaemon({ stateDir });
+  const shim = await FakeShim.connect(stateDir);
+  await shim.hello(ring, { pid: owner.pid ?? 0 });
+  shim.send(...script.frames.slice(0, 2));
+  await shim.acked(2);
+  // The connection is lost, the owner lives: nobody may touch the ring.
+  shim.socket.destroy();
+  await sleep(1300);
+  expect(existsSync(path)).toBe(true);
+  expect(named(journalOf(stateDir), 'session.error')).toHaveLength(1);
+  await kill(owner);
+  await until('the ring is adopted', () => !existsSync(path));
+  const records = journalOf(stateDir);
+  expect(named(records, 'session.error').map(({ error }) => error?.text)).toEqual([
+    'first',
+    'second',
+    'third',
+  ]);
+  expect(named(records, 'session.ended')).toHaveLength(1);
+});
+
+test('a daemon that dies while it adopts leaves nothing out and nothing twice', {
+  timeout: 60_000,
+}, async () => {
+  const script = new Script();
+  for (let count = 1; count <= 2000; count++) script.error(`error ${count}`);
+  const { stateDir, path } = stateWithRing(script.frames);
+  for (let round = 1; existsSync(path); round++) {
+    const before = segments(stateDir);
+    const daemon = runScript(
+      `import { runDaemon } from 'built/daemon/run.js';
+       await runDaemon({ version: '0.0.1', stateDir: process.argv[1], segmentBytes: 400000 });`,
+      [stateDir],
+    );
+    await until('it began', () => segments(stateDir) > before);
+    await sleep(12 * round);
+    await kill(daemon);
+  }
+  await kill(await spawnDaemon(stateDir), 'SIGTERM');
+  const records = journalOf(stateDir);
+  const texts = named(records, 'session.error').map(({ error }) => error?.text);
+  expect(texts).toEqual(Array.from({ length: 2000 }, (_, at) => `error ${at + 1}`));
+  expect(named(records, 'session.ended')).toMatchObject([{ totals: { errors: 2000 } }]);
+});
+
+const segments = (stateDir: string): number => listSegments(join(stateDir, 'journal')).length;
+
+test.for<[string, Buffer, boolean, number]>([
+  ['an empty file', Buffer.alloc(0), false, 0],
+  ['a file without magic', Buffer.alloc(RING_DATA_OFFSET + 4096), false, 0],
+  ['a magic and nothing else', RING_MAGIC, false, 1],
+  ['a layout of tomorrow', withLayout(2), true, 1],
+  ['noise behind the magic', Buffer.concat([RING_MAGIC, Buffer.alloc(300_000, 0xa5)]), true, 1],
+])('of no use: %s', async ([, bytes, stays, rejected]) => {
+  const { stateDir, path } = stateWithRing([]);
+  writeFileSync(path, bytes);
+  await startDaemon({ stateDir });
+  expect(existsSync(path)).toBe(stays);
+  await sleep(1200); // A tick later it is not complained about again.
+  expect(named(journalOf(stateDir), 'frame.rejected')).toHaveLength(rejected);
+});
+
+function withLayout(version: number): Buffer {
+  const image = ringImage({ ring: newRingId(), frames: [] });
+  image.writeUInt32LE(version, 8);
+  return image;
+}
