@@ -66,7 +66,7 @@ export interface ProgressFields {
 export interface ErrorFields {
   /** `0x8004010F`. */
   readonly hresult: string;
-  /** `MAPI_E_NOT_FOUND`; for an unknown value what the facility rules make of it. */
+  /** `MAPI_E_NOT_FOUND`; for an unknown value what rules make of it. A guess ends in `?`. */
   readonly name: string;
   readonly aliases?: readonly string[];
   readonly severity: 'success' | 'error';

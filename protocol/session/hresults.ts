@@ -9,7 +9,7 @@ export interface Hresult {
   readonly value: number;
   /** `0x8004010F` */
   readonly hex: string;
-  /** The name to show; for an unknown value what the facility rules make of it. */
+  /** The name to show; for an unknown value what rules make of it. A guess ends in `?`. */
   readonly name: string;
   /** Other names of the same value. */
   readonly aliases: readonly string[];
@@ -132,11 +132,11 @@ const DECIMAL_PREFIXES = new Set(['WINSOCK', 'WININET', 'WIN32', 'HTTP']);
 function withoutTagBits(value: number): Hresult | undefined {
   const row = byValue.get((value & ~TAG_BITS) >>> 0);
   if ((value & TAG_BITS) === 0 || row === undefined) return undefined;
-  const note = `A guess: ${row.name} is what remains without the bits ${hex32(value & TAG_BITS)}`;
+  const bits = hex32(value & TAG_BITS);
   return {
-    ...described(value, row.name, row.meaning, classifyByName(row.name)),
+    ...described(value, `${row.name}?`, row.meaning, classifyByName(row.name)),
     aliases: row.aliases,
-    note,
+    note: `A guess: ${hex32(row.value)} is what remains without the bits ${bits}`,
   };
 }
 

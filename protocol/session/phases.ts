@@ -30,7 +30,7 @@ export interface PhaseBook {
 
 export const MAX_PHASES = 32;
 /** 32 of them must fit in the state beside all else. */
-const MAX_PHASE_TEXT_BYTES = 80;
+const MAX_PHASE_TEXT_BYTES = 64;
 
 export function newPhaseBook(): PhaseBook {
   return { closed: [], rest: null, current: null };

@@ -327,16 +327,14 @@ function countRepeat(
   return repeat;
 }
 
-/** Short whatever the text is, and the same for what the journal keeps of it. */
+/** FNV-1a of code and text. Short whatever the text is, and the same for what the journal keeps of it. */
 export function repeatKey(hresult: number, text: string | null): string {
-  if (text === null) return hex32(hresult);
-  // FNV-1a over the units.
-  let hash = 0x811c9dc5;
-  const kept = cutText(text, MAX_ERROR_TEXT_BYTES);
+  const kept = text === null ? '' : `:${cutText(text, MAX_ERROR_TEXT_BYTES)}`;
+  let hash = Math.imul(0x811c9dc5 ^ hresult, 0x01000193);
   for (let at = 0; at < kept.length; at += 1) {
     hash = Math.imul(hash ^ kept.charCodeAt(at), 0x01000193);
   }
-  return `${hex32(hresult)} ${(hash >>> 0).toString(16)}`;
+  return (hash >>> 0).toString(36);
 }
 
 const HANDLES = ['null', 'unknown', 'same', 'different'] as const;

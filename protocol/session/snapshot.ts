@@ -1,4 +1,4 @@
-import type { ErrorFields, RecordDraft } from '../records/record.ts';
+import type { ErrorFields, Outcome, RecordDraft } from '../records/record.ts';
 import { cutText } from '../records/text.ts';
 import { parseRfc3339 } from '../records/time.ts';
 import { ATTACH_NAMES, METHOD_NAMES } from './drafts.ts';
@@ -81,8 +81,8 @@ export function snapshotSession(state: SessionState): unknown {
 export function restoreSession(snapshot: unknown): SessionState | undefined {
   const from = object(snapshot);
   const origin = originOf(object(from.origin));
-  const session = number(from.session);
-  if (origin === undefined || session === 0) return undefined;
+  const session = seqOf(from.session);
+  if (origin === undefined || session === undefined) return undefined;
   const state = blankSession({
     origin,
     session,
@@ -117,12 +117,12 @@ export function restoreSession(snapshot: unknown): SessionState | undefined {
   );
   state.lastError = errorOf(from.lastError);
   state.textUntold = from.textUntold === true;
-  if (from.done !== null) {
-    const { hresult, timeUs } = object(from.done);
+  if (isObject(from.done)) {
+    const { hresult, timeUs } = from.done;
     state.done = { hresult: number(hresult), timeUs: number(timeUs) };
   }
-  if (from.returned !== null) {
-    const { hresult, durationUs } = object(from.returned);
+  if (isObject(from.returned)) {
+    const { hresult, durationUs } = from.returned;
     state.returned = { hresult: number(hresult), durationUs: number(durationUs) };
   }
   state.blocked = array(from.blocked)
@@ -134,7 +134,7 @@ export function restoreSession(snapshot: unknown): SessionState | undefined {
       sinceUs: number(sinceUs),
     }));
   state.quietSinceUs = numberOrNull(from.quietSinceUs);
-  state.ended = (from.ended ?? null) as SessionState['ended'];
+  state.ended = endedOf(from.ended);
   return state;
 }
 
@@ -197,24 +197,26 @@ function foldInto(state: SessionState, record: RecordDraft): void {
 }
 
 function foldOpened(record: RecordDraft): SessionState | undefined {
-  const { ring, seq, process, session, mono_us, shim_version } = record;
-  const openWallUs = parseRfc3339(record.time);
-  if (ring === undefined || seq === undefined || session === undefined) return undefined;
-  if (mono_us === undefined || openWallUs === undefined) return undefined;
+  const process = object(record.process);
+  const origin = originOf({
+    ring: record.ring,
+    pid: process.pid,
+    arch: process.arch,
+    executable: object(process.executable).name,
+    shimVersion: record.shim_version,
+  });
+  const session = object(record.session);
+  const seq = seqOf(record.seq);
+  const openWallUs = parseRfc3339(String(record.time));
+  if (origin === undefined || seq === undefined || openWallUs === undefined) return undefined;
   return blankSession({
-    origin: {
-      ring,
-      pid: process?.pid ?? 0,
-      arch: process?.arch ?? 'x64',
-      executable: process?.executable?.name ?? '',
-      shimVersion: shim_version ?? '',
-    },
+    origin,
     session: seq,
-    attach: ATTACH_NAMES.indexOf(session.attach) + 1,
-    flags: session.flags_raw === undefined ? null : Number(session.flags_raw),
-    provider: session.provider ?? null,
-    store: session.store ?? null,
-    openTimeUs: mono_us,
+    attach: (ATTACH_NAMES as readonly unknown[]).indexOf(session.attach) + 1,
+    flags: typeof session.flags_raw === 'string' ? number(Number(session.flags_raw)) : null,
+    provider: cutOrNull(stringOrNull(session.provider), MAX_LABEL_BYTES),
+    store: cutOrNull(stringOrNull(session.store), MAX_LABEL_BYTES),
+    openTimeUs: number(record.mono_us),
     openWallUs,
   });
 }
@@ -301,8 +303,8 @@ function restorePhases(state: SessionState, from: Record<string, unknown>): void
     .slice(0, MAX_PHASES - 1)
     .map(phaseOf);
   state.phases.rest = Array.isArray(from.rest) ? phaseOf(from.rest) : null;
-  if (from.phase === null || from.phase === undefined) return;
-  const current = object(from.phase);
+  if (!isObject(from.phase)) return;
+  const current = from.phase;
   const { timeUs, calls, errors } = object(current.begin);
   state.phases.current = {
     text: stringOrNull(current.text),
@@ -322,6 +324,16 @@ function originOf(from: Record<string, unknown>): SessionState['origin'] | undef
   };
 }
 
+function seqOf(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && Number(value) > 0 ? Number(value) : undefined;
+}
+
+function endedOf(from: unknown): SessionState['ended'] {
+  const { outcome, reason, durationUs } = object(from);
+  if (typeof outcome !== 'string' || typeof reason !== 'string') return null;
+  return { outcome: outcome as Outcome, reason, durationUs: number(durationUs) };
+}
+
 /** As the reducer keeps it. */
 function errorOf(from: unknown): ErrorFields | null {
   const { hresult, name, text } = object(from);
@@ -332,10 +344,12 @@ function errorOf(from: unknown): ErrorFields | null {
     : { ...fields };
 }
 
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function object(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : {};
+  return isObject(value) ? value : {};
 }
 
 function array(value: unknown): readonly unknown[] {

@@ -111,9 +111,9 @@ export interface Ended {
 
 export const MAX_REPEATS = 64;
 export const MAX_BLOCKED = 16;
-/** What the state keeps of texts; in bytes of a line of the journal. */
+/** What the state keeps of texts; in bytes of a line of the journal. Together they bound a state. */
 export const MAX_STATE_TEXT_BYTES = 2048;
-export const MAX_ERROR_TEXT_BYTES = 512;
+export const MAX_ERROR_TEXT_BYTES = 256;
 export const MAX_LABEL_BYTES = 256;
 
 export type { Phase, PhaseBook, Rate };
