@@ -22,7 +22,8 @@ RingScan::RingScan(const void* image, std::size_t size_bytes, bool this_boot) no
   const std::uint64_t data = At<std::uint64_t>(image, offsetof(RingHeader, data_bytes));
   if (data == 0 || data % 8 != 0 || data > kRingFileBytes - kRingDataOffset) return;
   if (data > size_bytes - kRingDataOffset) return;
-  at_.value = At<std::uint64_t>(image, offsetof(RingHeader, head));
+  // What lies between head and there may be zeroed in part.
+  at_.value = At<std::uint64_t>(image, offsetof(RingHeader, retired));
   units_ = static_cast<std::uint32_t>(data / 8);
   if (at_.unit() >= units_ || at_.seq() == 0) return;
   left_units_ = units_;
@@ -58,13 +59,14 @@ bool RingScan::Next(ScannedRecord* record) noexcept {
 
 RingScan::Found RingScan::Look(Place* at, ScannedRecord* record, Place* next) const noexcept {
   Word word = {words_[at->unit()]};
-  if (word.state() == Word::kPad && word.seq() == at->seq() && at->unit() != 0) {
+  if (word.state() == Word::kPad && word.seq() == at->seq() && word.size_bytes() == 0 &&
+      at->unit() != 0) {
     *at = Place::Of(at->seq(), 0);
     word.value = words_[0];
   }
   const std::uint32_t units = RecordUnits(word.size_bytes());
   if (word.state() == Word::kFree || word.state() == Word::kPad || word.seq() != at->seq() ||
-      word.size_bytes() == 0 || units > units_ - at->unit()) {
+      units > units_ - at->unit()) {
     return Found::kEnd;
   }
   const std::uint32_t unit = at->unit() + units;
