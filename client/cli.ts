@@ -71,6 +71,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     ...shown: [string, string]
   ): Command =>
     command
+      .allowExcessArguments(false) // The program allows them, to say it better than commander.
       .addHelpText('after', examples(...shown))
       .addHelpText('after', exitCodesHelp([EXIT.done, EXIT.failed, EXIT.usage, ...exits]));
 

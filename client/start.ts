@@ -59,16 +59,14 @@ export async function startDaemon(io: Io, place: Place): Promise<Connection> {
 
 function died(how: string, log: string, from: number, cause: unknown): CliError {
   const said = readFileSync(log).subarray(from).toString('utf8').trimEnd().split('\n');
-  // The lines that are for people; the rest are its own diagnostics.
-  const words = said
-    .filter((line) => line !== '' && !line.startsWith('{'))
-    .slice(-LAST_WORDS_LINES);
-  const text = words.join('\n').replace(/^mapisync: /, '');
-  const hint = text ? undefined : `Look into ${log}`;
+  // What it said to people; else what Node said of it.
+  const words = said.filter((line) => line.startsWith('mapisync: ')).slice(-LAST_WORDS_LINES);
+  if (words.length === 0) words.push(said.find((line) => /^\w*Error\b/.test(line)) ?? '');
+  const why = words.join('\n').replace(/^mapisync: /, '');
   return new CliError(
     EXIT.failed,
-    `Cannot start a daemon: ${how}${text ? `: ${text}` : ''}`,
-    hint,
+    `Cannot start a daemon: ${how}${why ? `: ${why}` : ''}`,
+    why ? undefined : `Look into ${log}`,
     cause,
   );
 }

@@ -14,6 +14,7 @@ import { askStatus, type Status } from './status.ts';
 /** Of how the last sessions ended. */
 const LAST = 5;
 const PIPE_COLUMNS = 120;
+const EXAMPLE_CODE = '0x8004010F';
 
 export async function overview(settings: Settings, io: Io): Promise<number> {
   const { root, journal } = statePaths(settings.stateDir, io.env as NodeJS.ProcessEnv);
@@ -39,7 +40,8 @@ export async function overview(settings: Settings, io: Io): Promise<number> {
   if (last.length > 0) {
     lines.push('', paint('bold', 'How the last sessions ended'), ...lastLines(last, settings, io));
   }
-  const next = nextCommands(found !== undefined, running, last);
+  const [error] = newestRecords(journal, 'session.error', 1);
+  const next = nextCommands(found !== undefined, running, error?.error?.hresult ?? EXAMPLE_CODE);
   const columns = Math.max(...next.map(([command]) => command.length));
   lines.push('', paint('bold', 'Next'));
   for (const [command, why] of next)
@@ -90,10 +92,9 @@ function lastLines(last: readonly FeedRecord[], settings: Settings, io: Io): str
 function nextCommands(
   hasDaemon: boolean,
   running: readonly LiveSession[],
-  last: readonly FeedRecord[],
+  code: string,
 ): [string, string][] {
-  const code = last.flatMap(({ error }) => (error ? [error.hresult] : []))[0] ?? '0x8004010F';
-  const rows: [string, string][] = [
+  return [
     running.length > 0
       ? ['mapisync tail', 'follow what is running']
       : ['mapisync tail', 'follow the next sync as it happens'],
@@ -102,5 +103,4 @@ function nextCommands(
       : ['mapisync daemon start', 'record in the background from now on'],
     [`mapisync hresult ${code}`, 'what a result code means'],
   ];
-  return rows;
 }

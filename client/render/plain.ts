@@ -4,7 +4,7 @@
  */
 import type { LiveSession, ProgressFields } from '../../protocol/records/record.ts';
 import type { FeedRecord } from '../view.ts';
-import { clock, count, rate } from './numbers.ts';
+import { clock } from './numbers.ts';
 import { errorName, stallText } from './session-row.ts';
 import { printable, quoted } from './text.ts';
 
@@ -74,9 +74,9 @@ export class PlainLines {
       case 'session.stalled': {
         const { stall } = record;
         if (!stall) return 'stalled';
-        const inside = stall.kind === 'blocked' ? " inside Outlook's callback" : '';
+        const where = stall.kind === 'blocked' ? "inside Outlook's callback" : 'no call';
         const thread = stall.thread === undefined ? '' : `, thread ${stall.thread}`;
-        return `stalled ${clock(stall.for_us)}${inside || ': no call'}${thread}`;
+        return `stalled ${clock(stall.for_us)}: ${where}${thread}`;
       }
       case 'session.resumed':
         return `resumed${record.stall ? ` after ${clock(record.stall.for_us)}` : ''}`;
@@ -84,10 +84,10 @@ export class PlainLines {
         this.#shown.delete(record.session?.id ?? '');
         const { totals } = record;
         const calls = totals
-          ? `, ${count(totals.progress, 'call')}, ${count(totals.errors, 'error')}`
+          ? `, calls ${totals.progress}, errors ${totals.errors}, warnings ${totals.warnings}`
           : '';
-        const merged = totals?.merged ? `, ${totals.merged} merged` : '';
-        const lost = totals?.lost ? `, ${totals.lost} lost` : '';
+        const merged = totals?.merged ? `, merged ${totals.merged}` : '';
+        const lost = totals?.lost ? `, lost ${totals.lost}` : '';
         const reason = record.outcome_reason
           ? ` (${printable(record.outcome_reason, unicode)})`
           : '';
@@ -134,7 +134,7 @@ export class PlainLines {
     const parts = [
       percent === null ? `${index} (no total)` : `${Math.floor(percent)}% ${index}/${max}`,
     ];
-    if (rate_per_s !== undefined) parts.push(rate(rate_per_s));
+    if (rate_per_s !== undefined) parts.push(`${rate_per_s.toFixed(1)}/s`);
     if (eta_s !== undefined) parts.push(`eta ${clock(eta_s * 1_000_000)}`);
     if (text !== undefined) parts.push(quoted(text, this.#options.unicode));
     return parts.join(' ');
