@@ -137,11 +137,9 @@ export class Daemon {
       detail: { why },
     });
     const core = this.#core;
-    this.#core = undefined;
-    for (const { peer } of core?.hub.rings.values() ?? []) {
-      peer?.refuse(REFUSAL.stopping, 'The daemon is stopping');
-    }
+    core?.hub.farewell();
     await core?.journal.close(STOP_TIMEOUT_MS);
+    this.#core = undefined;
     core?.adoption.release();
     for (const client of this.#clients) {
       client.write(toBytes({ kind: 'bye' }));

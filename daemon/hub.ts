@@ -110,6 +110,7 @@ export class Hub {
   #drafts: RecordDraft[] = [];
   #lastTickUs = monotonicUs();
   #paused = false;
+  #turnWallUs = 0;
   /** Frames that had been taken before. */
   dropped = 0;
 
@@ -241,6 +242,15 @@ export class Hub {
     entry.seenWallUs = wallUs();
   }
 
+  /** The daemon is stopping: each shim gets what is durable by then, and goodbye. */
+  farewell(): void {
+    for (const entry of this.#rings.values()) {
+      if (!entry.peer) continue;
+      entry.peer.farewell();
+      this.turn(entry, entry.peer, true);
+    }
+  }
+
   /** The journal has written some: peers that were held back may go on. */
   relieved(): void {
     if (!this.#paused || this.#deps.journal().backlogBytes > MAX_UNWRITTEN_BYTES / 2) return;
@@ -268,9 +278,22 @@ export class Hub {
     if (frame.kind === 'open' && this.#live.size >= MAX_SESSIONS) {
       throw new ProtocolError('limit', `Cannot open session: ${MAX_SESSIONS} are running`);
     }
-    const session = takeFrame(entry.state, frame, this.#collect, wallUs());
+    const session = takeFrame(entry.state, frame, this.#collect, this.#nowWallUs());
     this.#append();
-    if (session) this.#changed(session, URGENT.has(frame.kind));
+    if (!session) return;
+    if (frame.kind === 'progress') this.#deps.feed().sessionChanged(session.id, false);
+    else this.#changed(session, URGENT.has(frame.kind));
+  }
+
+  /** The wall clock, read once a turn: a million frames a second ask for it. */
+  #nowWallUs(): number {
+    if (this.#turnWallUs === 0) {
+      this.#turnWallUs = wallUs();
+      setImmediate(() => {
+        this.#turnWallUs = 0;
+      });
+    }
+    return this.#turnWallUs;
   }
 
   readonly #collect = (draft: RecordDraft): void => {
@@ -497,6 +520,11 @@ function goneDraft(origin: Origin, facts: GoneFacts, inside: readonly CallInside
     method: METHOD_NAMES[method - 1] ?? 'Progress',
     thread,
   }));
+  const exit = {
+    ...(code === undefined ? {} : { code }),
+    ...(crashed === undefined ? {} : { crashed }),
+    ...(inCallback.length === 0 ? {} : { in_callback: inCallback }),
+  };
   const how = crashed ? 'crashed' : 'ended';
   const detail = code === undefined ? '' : ` with exit code ${code}`;
   return {
@@ -506,11 +534,7 @@ function goneDraft(origin: Origin, facts: GoneFacts, inside: readonly CallInside
     msg: `${origin.executable} (pid ${origin.pid}) ${how}${detail}`,
     process: processFields(origin),
     ring: origin.ring,
-    exit: {
-      ...(code === undefined ? {} : { code }),
-      ...(crashed === undefined ? {} : { crashed }),
-      ...(inCallback.length === 0 ? {} : { in_callback: inCallback }),
-    },
+    ...(Object.keys(exit).length === 0 ? {} : { exit }),
   };
 }
 

@@ -23,6 +23,8 @@ export interface ShimPeer {
   acknowledge(durable: number): void;
   /** Tells the shim why, and ends the connection. No frame of it is taken any more. */
   refuse(reason: number, text: string): void;
+  /** The daemon is stopping: the next acknowledgement is the last word. */
+  farewell(): void;
   /** No more frames for now: they would not find room. */
   pause(): void;
   resume(): void;
@@ -65,6 +67,9 @@ export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): Bod
       over = true;
       send({ kind: 'refused', reason, text });
       endSoon(socket);
+    },
+    farewell() {
+      leaving = true;
     },
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),

@@ -128,7 +128,13 @@ function breakable(fails: Partial<Calls>, sync: 'system' | 'disk') {
         failing('write');
         // The system may write less than it was asked for.
         const part = Math.max(1, Math.ceil(size / 2));
-        return write.call(file, bytes, from, part, at);
+        return (write as (...args: unknown[]) => ReturnType<typeof write>).call(
+          file,
+          bytes,
+          from,
+          part,
+          at,
+        );
       }) as typeof write;
       file.datasync = async () => {
         failing('datasync');
