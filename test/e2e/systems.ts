@@ -133,6 +133,17 @@ const wine: System = {
     }),
 };
 
+/** Starts a native program of a system. */
+export function runProgram(
+  system: System,
+  program: string,
+  args: readonly string[],
+  options: StartOptions,
+): Program {
+  if (system !== wine) return start(program, args, options);
+  return start('wine', [program, ...args], { ...options, env: { ...wineEnv, ...options.env } });
+}
+
 /** Every system that can be tested here. Says once what is left out, or fails if all are required. */
 export const systems: readonly System[] = [linux, wine].filter((system) => {
   if (system.missing === undefined) return true;
