@@ -31,16 +31,19 @@ export interface Cause {
   readonly thread: number;
 }
 
-/** What each record of a session has. */
+/** A record that is being made, until it is emitted. */
+export type Draft = { -readonly [Key in keyof RecordDraft]: RecordDraft[Key] };
+
+/** What each record of a session has. To be added to: a spread of so many members is slow. */
 export function sessionDraft(
   state: SessionState,
   event: EventName,
   level: Level,
   cause: Cause,
   msg: string,
-): RecordDraft {
+): Draft {
   const { origin } = state;
-  return {
+  const draft: Draft = {
     event_name: event,
     level,
     time: rfc3339(cause.timeUs + state.clockOffsetUs),
@@ -49,12 +52,13 @@ export function sessionDraft(
     span_id: state.id,
     trace_flags: 1,
     process: processFields(origin),
-    ...(cause.thread === 0 ? {} : { thread: { id: cause.thread } }),
     ring: origin.ring,
-    ...(cause.seq === 0 ? {} : { seq: cause.seq }),
     mono_us: cause.timeUs,
     session: sessionFields(state),
   };
+  if (cause.thread !== 0) draft.thread = { id: cause.thread };
+  if (cause.seq !== 0) draft.seq = cause.seq;
+  return draft;
 }
 
 export function processFields(origin: SessionState['origin']): NonNullable<RecordDraft['process']> {
@@ -89,15 +93,13 @@ export function label(state: SessionState): string {
   return names.length === 0 ? `Session ${state.id}` : names.join(', ');
 }
 
-export function errorFields(hresult: number): ErrorFields {
+export type ErrorDraft = { -readonly [Key in keyof ErrorFields]: ErrorFields[Key] };
+
+export function errorFields(hresult: number): ErrorDraft {
   const { hex, name, aliases, severity, class: errorClass } = describeHresult(hresult);
-  return {
-    hresult: hex,
-    name,
-    ...(aliases.length === 0 ? {} : { aliases }),
-    severity,
-    class: errorClass,
-  };
+  const fields: ErrorDraft = { hresult: hex, name, severity, class: errorClass };
+  if (aliases.length > 0) fields.aliases = aliases;
+  return fields;
 }
 
 /** `4.2 s`, `1:03:20` */

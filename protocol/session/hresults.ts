@@ -88,12 +88,12 @@ export function parseHresult(text: string): number | undefined {
 }
 
 function known(value: number, row: HresultRow): Hresult {
+  const errorClass = classifyByName(row.name);
+  const known = described(value, row.name, row.meaning, errorClass, row.aliases);
   const isRawStoreCode = row.kind === 'error' && value < FAILED;
-  return {
-    ...described(value, row.name, row.meaning, classifyByName(row.name)),
-    aliases: row.aliases,
-    ...(isRawStoreCode ? { note: 'A code of the store without the severity bit' } : {}),
-  };
+  return isRawStoreCode
+    ? { ...known, note: 'A code of the store without the severity bit' }
+    : known;
 }
 
 function byFacility(value: number): Hresult | undefined {
@@ -134,8 +134,7 @@ function withoutTagBits(value: number): Hresult | undefined {
   if ((value & TAG_BITS) === 0 || row === undefined) return undefined;
   const bits = hex32(value & TAG_BITS);
   return {
-    ...described(value, `${row.name}?`, row.meaning, classifyByName(row.name)),
-    aliases: row.aliases,
+    ...described(value, `${row.name}?`, row.meaning, classifyByName(row.name), row.aliases),
     note: `A guess: ${hex32(row.value)} is what remains without the bits ${bits}`,
   };
 }
@@ -149,7 +148,13 @@ function unknown(value: number): Hresult {
   return described(value, hex32(value), meaning, 'other');
 }
 
-function described(value: number, name: string, meaning: string, errorClass: ErrorClass): Hresult {
+function described(
+  value: number,
+  name: string,
+  meaning: string,
+  errorClass: ErrorClass,
+  aliases: readonly string[] = [],
+): Hresult {
   const severity = value >= FAILED ? 'error' : 'success';
-  return { value, hex: hex32(value), name, aliases: [], meaning, severity, class: errorClass };
+  return { value, hex: hex32(value), name, aliases, meaning, severity, class: errorClass };
 }

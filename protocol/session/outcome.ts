@@ -65,5 +65,10 @@ export function count(n: number, noun: string): string {
 /** `MAPI_E_NOT_FOUND (0x8004010F)` */
 export function shown(hresult: number): string {
   const { name, hex } = describeHresult(hresult);
-  return name === hex ? hex : `${name} (${hex})`;
+  return named({ name, hresult: hex });
+}
+
+/** The same of what is described already. */
+export function named(error: { readonly name: string; readonly hresult: string }): string {
+  return error.name === error.hresult ? error.hresult : `${error.name} (${error.hresult})`;
 }

@@ -4,6 +4,7 @@ import type { ProgressView } from '../wire/decode.ts';
 import type { Hello, Hole, Lost, SequencedFrame, Slot, Unknown } from '../wire/frames.ts';
 import { MAX_SESSIONS_PER_RING } from '../wire/limits.ts';
 import { ProtocolError } from '../wire/protocol-error.ts';
+import type { Draft } from './drafts.ts';
 import { label, processFields, sessionFields } from './drafts.ts';
 import type { Emit, GoneFacts, SessionFrame } from './session.ts';
 import {
@@ -125,7 +126,7 @@ export function onDurable(ring: RingState, seq: number): boolean {
 }
 
 /** Drafts of the frame being taken. Taking never nests. */
-const drafts: RecordDraft[] = [];
+const drafts: Draft[] = [];
 const collect: Emit = (draft) => {
   drafts.push(draft);
 };
@@ -312,13 +313,11 @@ function stamp(ring: RingState, seq: number, emit: Emit, observedWallUs: number 
   const latestUs = observedWallUs === undefined ? undefined : observedWallUs - OBSERVED_LATE_US;
   const onTime = latestUs === undefined ? '' : rfc3339(latestUs);
   batch.forEach((draft, at) => {
-    emit({
-      ...draft,
-      event_id: `${ring.origin.ring}-${seq}-${at + 1}`,
-      ...(of === 1 ? {} : { group: { n: at + 1, of } }),
-      // Both are UTC of one length, so they compare as text.
-      ...(observed !== undefined && draft.time < onTime ? { observed_time: observed } : {}),
-    });
+    draft.event_id = `${ring.origin.ring}-${seq}-${at + 1}`;
+    if (of > 1) draft.group = { n: at + 1, of };
+    // Both are UTC of one length, so they compare as text.
+    if (observed !== undefined && draft.time < onTime) draft.observed_time = observed;
+    emit(draft);
   });
 }
 

@@ -27,7 +27,7 @@ import {
 } from './drafts.ts';
 import { describeHresult } from './hresults.ts';
 import type { EndCause } from './outcome.ts';
-import { count, judge, levelOf, shown } from './outcome.ts';
+import { count, judge, levelOf, named, shown } from './outcome.ts';
 import { listPhases } from './phases.ts';
 import {
   isProgressDue,
@@ -89,12 +89,13 @@ export interface GoneFacts {
 /** Begins a session with its `open`. */
 export function openSession(open: Open, origin: Origin, emit: Emit): SessionState {
   const state = newSession(open, origin);
-  emit({
-    ...sessionDraft(state, 'session.opened', 'info', open, 'sync began'),
-    shim_version: origin.shimVersion,
-    session: fullSessionFields(state),
-    ...(open.callback === 0 ? { detail: { callback: false } } : {}),
-  });
+  emit(
+    Object.assign(sessionDraft(state, 'session.opened', 'info', open, 'sync began'), {
+      shim_version: origin.shimVersion,
+      session: fullSessionFields(state),
+      ...(open.callback === 0 ? { detail: { callback: false } } : {}),
+    }),
+  );
   return state;
 }
 
@@ -133,10 +134,14 @@ export function applyFrame(state: SessionState, frame: SessionFrame, emit: Emit)
       takeReturned(state, frame, emit);
       break;
     case 'note':
-      emit({
-        ...sessionDraft(state, 'session.note', 'info', frame, `${frame.key} = ${frame.value}`),
-        note: { key: frame.key, value: frame.value },
-      });
+      emit(
+        Object.assign(
+          sessionDraft(state, 'session.note', 'info', frame, `${frame.key} = ${frame.value}`),
+          {
+            note: { key: frame.key, value: frame.value },
+          },
+        ),
+      );
       break;
     case 'merged':
       takeMerged(state, frame, emit);
@@ -180,17 +185,15 @@ export function tick(
     if (state.lastCallUs > state.quietSinceUs) resume(state, cause, state.lastCallUs, emit);
   } else if (forUs >= options.quietUs && state.blocked.length === 0) {
     state.quietSinceUs = state.lastCallUs;
-    emit({
-      ...sessionDraft(
-        state,
-        'session.stalled',
-        'warn',
-        cause,
-        `no call for ${durationText(forUs)}`,
+    emit(
+      Object.assign(
+        sessionDraft(state, 'session.stalled', 'warn', cause, `no call for ${durationText(forUs)}`),
+        {
+          stall: { kind: 'quiet', for_us: forUs, threshold_us: options.quietUs },
+          progress: progressFields(state),
+        },
       ),
-      stall: { kind: 'quiet', for_us: forUs, threshold_us: options.quietUs },
-      progress: progressFields(state),
-    });
+    );
   }
 }
 
@@ -250,16 +253,20 @@ function heard(state: SessionState, cause: Cause, emit: Emit): void {
 function resume(state: SessionState, cause: Cause, calledUs: number, emit: Emit): void {
   const forUs = Math.max(0, calledUs - (state.quietSinceUs ?? calledUs));
   state.quietSinceUs = null;
-  emit({
-    ...sessionDraft(
-      state,
-      'session.resumed',
-      'info',
-      cause,
-      `a call after ${durationText(forUs)} without one`,
+  emit(
+    Object.assign(
+      sessionDraft(
+        state,
+        'session.resumed',
+        'info',
+        cause,
+        `a call after ${durationText(forUs)} without one`,
+      ),
+      {
+        stall: { kind: 'quiet', for_us: forUs },
+      },
     ),
-    stall: { kind: 'quiet', for_us: forUs },
-  });
+  );
 }
 
 function emitProgress(state: SessionState, cause: Cause, emit: Emit): void {
@@ -269,13 +276,14 @@ function emitProgress(state: SessionState, cause: Cause, emit: Emit): void {
   const text = state.text === null ? '' : `${state.text} `;
   const msg = `${text}${progress.index}/${progress.max}${percent}`;
   const sinceUs = Math.max(0, cause.timeUs - state.last.timeUs);
-  emit({
-    ...sessionDraft(state, 'session.progress', 'debug', cause, msg),
-    call: state.last.call,
-    progress,
-    // Without it a record says that its call came right then.
-    ...(sinceUs === 0 ? {} : { since_last_call_us: sinceUs }),
-  });
+  emit(
+    Object.assign(sessionDraft(state, 'session.progress', 'debug', cause, msg), {
+      call: state.last.call,
+      progress,
+      // Without it a record says that its call came right then.
+      ...(sinceUs === 0 ? {} : { since_last_call_us: sinceUs }),
+    }),
+  );
 }
 
 /** Before an end: the newest call is always shown. */
@@ -289,29 +297,24 @@ function flushProgress(state: SessionState, cause: Cause, emit: Emit): void {
 }
 
 function takeError(state: SessionState, frame: ErrorCall, emit: Emit): void {
-  const fields = errorFields(frame.hresult);
-  state.errors = Math.max(state.errors, frame.call);
-  if (fields.severity === 'error') state.failures += 1;
+  const { call, hresult, text } = frame;
+  const error = errorFields(hresult);
+  state.errors = Math.max(state.errors, call);
+  if (error.severity === 'error') state.failures += 1;
   else {
     state.warnings += 1;
-    if (frame.hresult !== 0) state.oddities += 1;
+    if (hresult !== 0) state.oddities += 1;
   }
-  const repeat = countRepeat(state, frame.hresult, frame.text);
-  const text = frame.text === null ? {} : { text: frame.text };
-  const isMild = fields.severity === 'success' || fields.class === 'transient';
-  const said = frame.text === null || frame.text === '' ? '' : `: ${frame.text}`;
-  const times = repeat === undefined ? {} : { repeat };
-  state.lastError = {
-    ...fields,
-    ...(frame.text === null ? {} : { text: cutText(frame.text, MAX_ERROR_TEXT_BYTES) }),
-    ...times,
-  };
-  const msg = `${shown(frame.hresult)}${said}`;
-  emit({
-    ...sessionDraft(state, 'session.error', isMild ? 'warn' : 'error', frame, msg),
-    call: frame.call,
-    error: { ...fields, ...text, ...times },
-  });
+  const repeat = countRepeat(state, hresult, text);
+  if (text !== null) error.text = text;
+  if (repeat !== undefined) error.repeat = repeat;
+  state.lastError = text === null ? error : { ...error, text: cutText(text, MAX_ERROR_TEXT_BYTES) };
+  const isMild = error.severity === 'success' || error.class === 'transient';
+  const msg = `${named(error)}${text === null || text === '' ? '' : `: ${text}`}`;
+  const draft = sessionDraft(state, 'session.error', isMild ? 'warn' : 'error', frame, msg);
+  draft.call = call;
+  draft.error = error;
+  emit(draft);
 }
 
 /** @returns `undefined` for what is new after `MAX_REPEATS` different ones. */
@@ -343,13 +346,17 @@ function takeDone(state: SessionState, frame: Done, emit: Emit): void {
   flushProgress(state, frame, emit);
   state.dones = Math.max(state.dones, frame.call);
   state.done ??= { hresult: frame.hresult, timeUs: frame.timeUs };
-  emit({
-    ...sessionDraft(state, 'session.done', 'debug', frame, `Done with ${shown(frame.hresult)}`),
-    call: frame.call,
-    error: errorFields(frame.hresult),
-    done: { handle: HANDLES[frame.handle] ?? 'unknown' },
-    duration_us: Math.max(0, frame.timeUs - state.openTimeUs),
-  });
+  emit(
+    Object.assign(
+      sessionDraft(state, 'session.done', 'debug', frame, `Done with ${shown(frame.hresult)}`),
+      {
+        call: frame.call,
+        error: errorFields(frame.hresult),
+        done: { handle: HANDLES[frame.handle] ?? 'unknown' },
+        duration_us: Math.max(0, frame.timeUs - state.openTimeUs),
+      },
+    ),
+  );
 }
 
 function takeInner(state: SessionState, frame: Inner, emit: Emit): void {
@@ -359,17 +366,21 @@ function takeInner(state: SessionState, frame: Inner, emit: Emit): void {
   const method = methodName(frame.method);
   const took = `took ${durationText(frame.durationUs)}`;
   const failed = frame.hresult === 0 ? '' : ` and returned ${shown(frame.hresult)}`;
-  emit({
-    ...sessionDraft(
-      state,
-      'session.inner_slow',
-      'warn',
-      frame,
-      `Outlook's ${method} ${took}${failed}`,
+  emit(
+    Object.assign(
+      sessionDraft(
+        state,
+        'session.inner_slow',
+        'warn',
+        frame,
+        `Outlook's ${method} ${took}${failed}`,
+      ),
+      {
+        call: frame.call,
+        inner: { method, hresult: hex32(frame.hresult), duration_us: frame.durationUs },
+      },
     ),
-    call: frame.call,
-    inner: { method, hresult: hex32(frame.hresult), duration_us: frame.durationUs },
-  });
+  );
 }
 
 function takeBlocked(state: SessionState, frame: Blocked, emit: Emit): void {
@@ -379,12 +390,13 @@ function takeBlocked(state: SessionState, frame: Blocked, emit: Emit): void {
   const forUs = Math.max(0, frame.timeUs - sinceUs);
   const name = methodName(method);
   const msg = `thread ${thread} is inside Outlook's ${name} for ${durationText(forUs)}`;
-  emit({
-    ...sessionDraft(state, 'session.stalled', 'warn', frame, msg),
-    call: frame.call,
-    stall: { kind: 'blocked', method: name, thread, for_us: forUs },
-    progress: progressFields(state),
-  });
+  emit(
+    Object.assign(sessionDraft(state, 'session.stalled', 'warn', frame, msg), {
+      call: frame.call,
+      stall: { kind: 'blocked', method: name, thread, for_us: forUs },
+      progress: progressFields(state),
+    }),
+  );
 }
 
 function takeUnblocked(state: SessionState, frame: Unblocked, emit: Emit): void {
@@ -395,26 +407,28 @@ function takeUnblocked(state: SessionState, frame: Unblocked, emit: Emit): void 
   state.excusedUs = 0;
   const name = methodName(method);
   const msg = `thread ${thread} came out of Outlook's ${name} after ${durationText(durationUs)}`;
-  emit({
-    ...sessionDraft(state, 'session.resumed', 'info', frame, msg),
-    call: frame.call,
-    stall: { kind: 'blocked', method: name, thread, for_us: durationUs },
-  });
+  emit(
+    Object.assign(sessionDraft(state, 'session.resumed', 'info', frame, msg), {
+      call: frame.call,
+      stall: { kind: 'blocked', method: name, thread, for_us: durationUs },
+    }),
+  );
 }
 
 function takeReturned(state: SessionState, frame: Returned, emit: Emit): void {
   state.returned = { hresult: frame.hresult, durationUs: frame.durationUs };
   const took = durationText(frame.durationUs);
   const msg = `SynchronizeInBackground returned ${shown(frame.hresult)} after ${took}`;
-  emit({
-    ...sessionDraft(state, 'session.returned', 'debug', frame, msg),
-    returned: {
-      hresult: hex32(frame.hresult),
-      name: describeHresult(frame.hresult).name,
-      event: frame.event !== 0,
-    },
-    duration_us: frame.durationUs,
-  });
+  emit(
+    Object.assign(sessionDraft(state, 'session.returned', 'debug', frame, msg), {
+      returned: {
+        hresult: hex32(frame.hresult),
+        name: describeHresult(frame.hresult).name,
+        event: frame.event !== 0,
+      },
+      duration_us: frame.durationUs,
+    }),
+  );
 }
 
 function takeMerged(state: SessionState, frame: Merged, emit: Emit): void {
@@ -429,12 +443,16 @@ function takeMerged(state: SessionState, frame: Merged, emit: Emit): void {
   if (grown <= 0) return;
   state.toldMerged = state.merged;
   const calls = count(grown, 'call');
-  emit({
-    ...sessionDraft(state, 'frames.merged', 'debug', frame, `${calls} of Progress merged`),
-    call: state.last.call,
-    progress: progressFields(state),
-    since_last_call_us: Math.max(0, frame.timeUs - state.last.timeUs),
-  });
+  emit(
+    Object.assign(
+      sessionDraft(state, 'frames.merged', 'debug', frame, `${calls} of Progress merged`),
+      {
+        call: state.last.call,
+        progress: progressFields(state),
+        since_last_call_us: Math.max(0, frame.timeUs - state.last.timeUs),
+      },
+    ),
+  );
 }
 
 function takeCounters(state: SessionState, counters: Counters): void {
@@ -470,26 +488,27 @@ function end(state: SessionState, cause: Cause, by: EndCause, untilUs: number, e
   const took = durationText(durationUs);
   const calls = count(state.progress, 'call');
   const words = `${outcome} after ${took}, ${calls}, ${count(errors, 'error')}: ${reason}`;
-  emit({
-    ...sessionDraft(state, 'session.ended', levelOf(outcome), cause, words),
-    shim_version: state.origin.shimVersion,
-    session: fullSessionFields(state),
-    ...(state.last.call === 0 ? {} : { progress: progressFields(state) }),
-    ...(state.done === null ? {} : { error: errorFields(state.done.hresult) }),
-    outcome,
-    outcome_reason: reason,
-    duration_us: durationUs,
-    since_last_call_us: Math.max(0, cause.timeUs - state.lastCallUs),
-    totals: {
-      progress: state.progress,
-      errors,
-      warnings: state.warnings,
-      merged: state.merged,
-      lost: state.lost,
-      checks: 0,
-      inner_us: state.innerUs,
-      inner_max_us: state.innerMaxUs,
-    },
-    phases: listPhases(state.phases, mark, state.last),
-  });
+  emit(
+    Object.assign(sessionDraft(state, 'session.ended', levelOf(outcome), cause, words), {
+      shim_version: state.origin.shimVersion,
+      session: fullSessionFields(state),
+      ...(state.last.call === 0 ? {} : { progress: progressFields(state) }),
+      ...(state.done === null ? {} : { error: errorFields(state.done.hresult) }),
+      outcome,
+      outcome_reason: reason,
+      duration_us: durationUs,
+      since_last_call_us: Math.max(0, cause.timeUs - state.lastCallUs),
+      totals: {
+        progress: state.progress,
+        errors,
+        warnings: state.warnings,
+        merged: state.merged,
+        lost: state.lost,
+        checks: 0,
+        inner_us: state.innerUs,
+        inner_max_us: state.innerMaxUs,
+      },
+      phases: listPhases(state.phases, mark, state.last),
+    }),
+  );
 }

@@ -171,10 +171,7 @@ export class BodyCursor {
   #bigEndian(size: number): number {
     const end = this.#at + size;
     if (end > this.#end) throw malformed('a whole integer', 'the end of the body');
-    const bytes = this.#bytes;
-    let value = 0;
-    // Multiplied, not shifted: a shift would wrap at 32 bits.
-    for (let at = this.#at; at < end; at += 1) value = value * 256 + (bytes[at] as number);
+    const value = bigEndian(this.#bytes, this.#at, end);
     this.#at = end;
     return value;
   }
@@ -189,6 +186,13 @@ export class BodyCursor {
     if (size > maxBytes) throw badField(name, `at most ${maxBytes} bytes`, String(size));
     return decodeText(this.#bytes, this.#at - size, this.#at);
   }
+}
+
+function bigEndian(bytes: Uint8Array, start: number, end: number): number {
+  let value = 0;
+  // Multiplied, not shifted: a shift would wrap at 32 bits.
+  for (let at = start; at < end; at += 1) value = value * 256 + (bytes[at] as number);
+  return value;
 }
 
 /** Invalid UTF-8 becomes U+FFFD; a byte order mark stays. */

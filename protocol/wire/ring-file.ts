@@ -259,14 +259,11 @@ class RingFile {
     return { found, ignored };
   }
 
-  /** Head, or `retired` where the worker died while it gave space back. */
+  /** `retired`, not head: the worker may have died while it zeroed what lies between them. */
   #oldest(units: number): Place {
-    const head = this.#place(576);
-    const retired = this.#place(584);
-    if (head.seq < 1 || head.unit >= units) {
-      throw malformed('a head inside the data', `seq ${head.seq}, unit ${head.unit}`);
-    }
-    return retired.seq > head.seq && retired.unit < units ? retired : head;
+    const place = this.#place(584);
+    if (place.seq >= 1 && place.unit < units) return place;
+    throw malformed('`retired` inside the data', `seq ${place.seq}, unit ${place.unit}`);
   }
 
   /** @returns `undefined` if the record is not whole. */
