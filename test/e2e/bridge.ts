@@ -210,10 +210,11 @@ export function bridgeTests(system: System): void {
       3,
       ['(0, 0) phase marks with empty text'],
       (records) => {
-        const marks = named(records, 'session.progress').filter((r) => r.progress.max === 0);
-        expect(marks.length).toBeGreaterThan(0);
-        for (const { progress } of marks)
-          expect(progress).toMatchObject({ text: '', percent: null });
+        // They come and go faster than session.progress is written, so the phases tell of them.
+        const { phases } = named(records, 'session.ended')[0]!;
+        const marks = phases.filter((phase: { max: number }) => phase.max === 0);
+        expect(marks.length).toBeGreaterThan(1);
+        for (const mark of marks) expect(mark).toMatchObject({ text: '', calls: 1 });
       },
     ],
     [
@@ -240,10 +241,8 @@ export function bridgeTests(system: System): void {
   ])('scenario %i: %s', async ([number, , look]) => {
     bench = new Bench(system);
     const daemon = await bench.daemon();
-    // Paced where the marks would come closer than the journal looks.
-    const pace = number === 3 ? ['--calls-per-second', '8'] : [];
-    const args = ['--scenario', String(number), '--flush', '5000', ...pace];
-    const ran = await sync({ messages: number === 3 ? 12 : 200, broken: 0, args }).ended;
+    const args = ['--scenario', String(number), '--flush', '5000'];
+    const ran = await sync({ broken: 0, args }).ended;
     expect([ran.stderr, ran.code]).toEqual(['', 0]);
     const { calls } = JSON.parse(ran.stdout);
     await until('the end of the session', () => named(bench.records(), 'session.ended').length);
