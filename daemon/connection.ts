@@ -152,7 +152,7 @@ export function serveConnection(socket: Socket, gate: Gate): void {
     const error =
       thrown instanceof ProtocolError
         ? thrown
-        : new ProtocolError('malformed', `Cannot take frame: ${(thrown as Error).stack}`);
+        : new ProtocolError('malformed', `Cannot take frame: ${(thrown as Error).message}`);
     if (phase.type !== 'peer') {
       close(error.reason);
       return;

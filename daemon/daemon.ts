@@ -40,7 +40,10 @@ export interface DaemonOptions {
   readonly started: string;
   readonly host: string;
   readonly service: LineContext['service'];
-  readonly journal: Pick<JournalOptions, 'sync' | 'segmentBytes' | 'journalBytes' | 'journalDays'>;
+  readonly journal: Pick<
+    JournalOptions,
+    'sync' | 'segmentBytes' | 'journalBytes' | 'journalDays' | 'openFile'
+  >;
   readonly quietMs?: number | undefined;
   readonly log: Logger;
   readonly say: (line: string) => void;

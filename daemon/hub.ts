@@ -442,9 +442,12 @@ export class Hub {
         continue;
       }
       if (this.#deps.hasRingFile(id)) continue;
-      // Its ring died with it, or will never be found: only the connection could have told more.
+      // Its ring died with it, or will never be found: only the connection could have told more. A
+      // process that has nothing to say may stay away for as long as it lives.
+      const dead = entry.watch?.isAlive() === false;
       const late = nowUs - entry.lostUs > MEMORY_RING_GRACE_MS * 1000;
-      if (late || entry.watch?.isAlive() === false) this.gone(entry, [], true);
+      const missed = !entry.watch || entry.state.sessions.size > 0;
+      if (dead || (late && missed)) this.gone(entry, [], true);
     }
   }
 

@@ -2,7 +2,7 @@
  * What a daemon does with the journal that it finds: fold it from the newest whole snapshot on, and
  * cut what was not finished.
  */
-import { truncateSync, unlinkSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, truncateSync, unlinkSync } from 'node:fs';
 import type { RecordDraft } from '../protocol/records/record.ts';
 import { fileSize, listSegments, readLines, segmentPath } from './journal-files.ts';
 
@@ -46,9 +46,20 @@ export function recover(dir: string, fold: (record: StoredRecord) => void): Reco
       fold(record);
       records += 1;
     }
-    if (!useful) unlinkSync(path);
+    if (useful) syncFile(path);
+    else unlinkSync(path);
   }
   return { nextSegment, torn, records };
+}
+
+/** What is acknowledged from now on may rest on lines that the dead daemon never synced. */
+function syncFile(path: string): void {
+  const fd = openSync(path, 'r+');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function opensWhole(path: string): boolean {

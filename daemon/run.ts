@@ -4,7 +4,7 @@ import { PROTOCOL_VERSION } from '../protocol/wire/limits.ts';
 import { nowText } from './clock.ts';
 import { Daemon } from './daemon.ts';
 import { openDiagnostics } from './diagnostics.ts';
-import type { SyncPolicy } from './journal.ts';
+import type { JournalOptions, SyncPolicy } from './journal.ts';
 import { JOURNAL_BYTES, JOURNAL_DAYS, SEGMENT_BYTES } from './limits.ts';
 import { newSecret, readEndpoint, removeEndpoint, writeEndpoint } from './platform/endpoint.ts';
 import { listen } from './platform/listen.ts';
@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly quietMs?: number;
   /** Below 0: nothing on stderr but errors. */
   readonly verbosity?: number;
+  /** `open` of node:fs/promises, but for tests that make the system fail. */
+  readonly openFile?: JournalOptions['openFile'];
   /** Ends the daemon as a signal would. Signals of the process are handled besides. */
   readonly signal?: AbortSignal;
   /** For people. */
@@ -113,6 +115,7 @@ async function serveLocked(
       segmentBytes: options.segmentBytes ?? SEGMENT_BYTES,
       journalBytes: options.journalBytes ?? JOURNAL_BYTES,
       journalDays: options.journalDays ?? JOURNAL_DAYS,
+      ...(options.openFile ? { openFile: options.openFile } : {}),
     },
     quietMs: options.quietMs,
     log,

@@ -13,6 +13,7 @@ import {
   cleanUp,
   FakeClient,
   FakeShim,
+  hello,
   journalOf,
   named,
   newRingId,
@@ -169,6 +170,48 @@ test.for<['write' | 'datasync', number]>([
     expect(durable.length).toBeLessThan(5);
   },
 );
+
+test('a disk that fails makes the daemon start over, and shims send again', async () => {
+  let broken = false;
+  const { stateDir, said } = await startDaemon({
+    openFile: async (...args) => {
+      const file = await open(...args);
+      const { write } = file;
+      const failing = async (...given: unknown[]): Promise<unknown> => {
+        if (broken) throw Object.assign(new Error('EIO: broken'), { code: 'EIO' });
+        return (write as (...args: unknown[]) => unknown).call(file, ...given);
+      };
+      file.write = failing as typeof write;
+      return file;
+    },
+  });
+  const ring = newRingId();
+  const shim = await FakeShim.connect(stateDir);
+  await shim.hello(ring);
+  const script = new Script().error('before');
+  shim.send(...script.frames);
+  await shim.acked(script.seq);
+  broken = true;
+  shim.send(...script.error('while it is broken').after(script.seq - 1));
+  expect(await shim.refused()).toMatchObject({ reason: 8 });
+  // Who comes meanwhile is told, and loses nothing.
+  const early = await FakeShim.connect(stateDir);
+  early.send(hello(ring));
+  expect(await early.refused()).toMatchObject({ reason: 8 });
+  broken = false;
+  await until('it went on', () => named(journalOf(stateDir), 'journal.failed')[0]);
+  const again = await FakeShim.connect(stateDir);
+  expect(await again.hello(ring)).toBe(2);
+  again.send(...script.done().close().after(2));
+  await again.acked(script.seq);
+  const records = journalOf(stateDir);
+  expect(named(records, 'session.error').map(({ error }) => error?.text)).toEqual([
+    'before',
+    'while it is broken',
+  ]);
+  expect(named(records, 'session.ended')).toMatchObject([{ totals: { errors: 2 } }]);
+  expect(said.join()).toContain('The journal failed and starts over');
+});
 
 test('a group commit acknowledges many records after one sync', async () => {
   const stateDir = join(tempDir(), 'state');
