@@ -11,6 +11,8 @@
 #define NOMINMAX
 #endif
 #include <windows.h>
+// After it, since it needs its types.
+#include <sddl.h>
 #else
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -49,9 +51,14 @@ class TestPipe {
   }
   void Listen(const std::string& name) {
     constexpr DWORD kBufferBytes = 65536;
+    SECURITY_ATTRIBUTES attributes = {sizeof attributes, nullptr, FALSE};
+    const std::string sddl = "O:" + User() + "G:" + User() + "D:P(A;;GA;;;" + User() + ")";
+    ConvertStringSecurityDescriptorToSecurityDescriptorA(sddl.c_str(), SDDL_REVISION_1,
+                                                         &attributes.lpSecurityDescriptor, nullptr);
     const HANDLE pipe =
         CreateNamedPipeA(name.c_str(), PIPE_ACCESS_DUPLEX, PIPE_TYPE_BYTE | PIPE_NOWAIT, 1,
-                         kBufferBytes, kBufferBytes, 0, nullptr);
+                         kBufferBytes, kBufferBytes, 0, &attributes);
+    LocalFree(attributes.lpSecurityDescriptor);
     if (pipe != INVALID_HANDLE_VALUE) listener_ = reinterpret_cast<std::intptr_t>(pipe);
   }
   bool Accept() {
@@ -130,6 +137,19 @@ class TestPipe {
 
  private:
 #ifdef _WIN32
+  static std::string User() {
+    HANDLE token = nullptr;
+    OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token);
+    alignas(TOKEN_USER) unsigned char user[sizeof(TOKEN_USER) + SECURITY_MAX_SID_SIZE];
+    DWORD size = 0;
+    GetTokenInformation(token, TokenUser, user, sizeof user, &size);
+    CloseHandle(token);
+    char* text = nullptr;
+    ConvertSidToStringSidA(reinterpret_cast<TOKEN_USER*>(user)->User.Sid, &text);
+    const std::string sid = text;
+    LocalFree(text);
+    return sid;
+  }
   HANDLE Handle() const { return reinterpret_cast<HANDLE>(listener_); }
 #else
   std::intptr_t peer_ = kNone;
