@@ -308,8 +308,13 @@ async function demo(options, files, scratch) {
   );
   closeSync(out);
   const hostCode = await host.ended;
-  if (hostCode !== 0)
-    throw new Failed(`Cannot go on: the host ended with ${hostCode}: ${host.stderr}`);
+  const journal = join(state, 'journal');
+  if (hostCode !== 0) {
+    // The provider told Outlook why, so the journal has it.
+    const isError = (record) => record.event_name === 'session.error';
+    const why = readJournal(journal).findLast(isError)?.error.text ?? host.stderr.trim();
+    throw new Failed(`Cannot go on: the host ended with ${hostCode}: ${why}`);
+  }
   const told = JSON.parse(readFileSync(reportFile, 'utf8'));
   if (told.sessions.length > 0) await inTime('the end of tail', tail.ended, END_TIMEOUT_MS);
 
@@ -325,7 +330,6 @@ async function demo(options, files, scratch) {
   const code = await inTime('the end of the daemon', daemon.ended, END_TIMEOUT_MS);
   if (code !== 0) throw new Failed(`Cannot go on: the daemon ended with ${code}: ${daemon.stderr}`);
 
-  const journal = join(state, 'journal');
   return {
     ...compare(readJournal(journal), told),
     messages: told.messages,
