@@ -175,7 +175,7 @@ class SmallDaemon {
   };
   Faults faults;
 
-  explicit SmallDaemon(const ScratchDir& state_dir) : dir_(state_dir.path()) {}
+  explicit SmallDaemon(const std::string& state_dir) : dir_(state_dir) {}
   ~SmallDaemon() { Stop(); }
 
   // A new pipe and a new secret, and the endpoint file that says so.

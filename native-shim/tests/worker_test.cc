@@ -31,7 +31,7 @@ constexpr std::size_t kSmallRingBytes = mapisync::kRingDataOffset + 65536;
 // A ring, its worker, and a daemon that is not started yet.
 struct Scene {
   explicit Scene(std::size_t ring_bytes = kSmallRingBytes)
-      : memory(ring_bytes / 8), daemon(dir), path(dir.AsPath()), worker(new Worker) {
+      : memory(ring_bytes / 8), daemon(dir.path()), path(dir.AsPath()), worker(new Worker) {
     mapisync::RingIdentity identity = {};
     std::memset(identity.ring_id, 7, sizeof identity.ring_id);
     identity.executable = "test";
