@@ -201,6 +201,32 @@ test('readProgress() sees what decodeShimFrame() sees, anywhere in a chunk', () 
   );
 });
 
+test('readProgress() refuses what decodeShimFrame() refuses', () => {
+  const view = new ProgressView();
+  for (const text of [null, '', 'Inbox', 'x'.repeat(40), 'x'.repeat(300)]) {
+    const body = encodeFrame({ ...progress, text, session: 70_000, call: 300, index: 0xffffffff });
+    // The next frame of the chunk lies behind, so a reader that runs on finds bytes there.
+    const chunk = Uint8Array.from([...body, ...body]);
+    for (let bit = 0; bit < body.length * 8; bit += 1) {
+      chunk[bit >> 3]! ^= 1 << (bit & 7);
+      for (const end of [body.length - 1, body.length, body.length + 1]) {
+        let want: unknown;
+        reasonOf(() => {
+          want = decodeShimFrame(chunk, 0, end);
+        });
+        const isProgress = (want as ShimFrame | undefined)?.kind === 'progress';
+        const read = reasonOf(() => readProgress(chunk, 0, end, view));
+        expect(read === 'none').toBe(isProgress);
+        if (read !== 'none') continue;
+        const { seq, timeUs, thread, session, call, index, max, marks, text: shown } = view;
+        const got = { kind: 'progress', seq, timeUs, thread, session, call, index, max, marks };
+        expect({ ...got, text: shown }).toEqual(want);
+      }
+      chunk[bit >> 3]! ^= 1 << (bit & 7);
+    }
+  }
+});
+
 test('peekKind() never looks past the end', () => {
   expect(peekKind(Uint8Array.of(0x91, 4), 0, 1)).toBe(-1);
   expect(peekKind(Uint8Array.of(0xdc, 0, 18, 13), 0, 4)).toBe(13);
