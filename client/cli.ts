@@ -315,6 +315,10 @@ function explain(error: unknown, program: Command): Explained {
     const text = `Cannot understand the daemon: ${message}`;
     return { message: text, hint: 'Run the same version of both', exitCode: EXIT.version };
   }
+  if (code === 'EACCES' || code === 'EPERM') {
+    const hint = 'Run it as the user whose daemon it is, or choose another --state-dir';
+    return { message: `Cannot go on: ${message}`, hint, exitCode: EXIT.permission };
+  }
   if (code === undefined) throw error;
   return { message: `Cannot go on: ${message}`, hint: undefined, exitCode: EXIT.failed };
 }

@@ -10,7 +10,16 @@ import { EXIT } from '../../client/exit.ts';
 import type { Io } from '../../client/io.ts';
 import { writeEndpoint } from '../../daemon/platform/endpoint.ts';
 import { GREETING_BYTES, makeChallenge, STATUS } from '../../protocol/wire/handshake.ts';
-import { cleanUp, compiled, startDaemon, tempDir, until } from '../daemon/support.ts';
+import {
+  cleanUp,
+  compiled,
+  FakeShim,
+  newRingId,
+  Script,
+  startDaemon,
+  tempDir,
+  until,
+} from '../daemon/support.ts';
 import { closedPipe, keptIo } from './builders.ts';
 
 const json = (text: string) => JSON.parse(text) as Record<string, unknown>;
@@ -192,6 +201,66 @@ describe('without a daemon', () => {
     const next = out.split('\nNext\n')[1]!.trimEnd().split('\n');
     expect(next).toHaveLength(3);
     for (const line of next) expect(line).toMatch(/^ {2}mapisync \w+/);
+  });
+});
+
+describe('`mapisync` alone', () => {
+  test('shows how the last sessions ended, newest first, with and without a daemon', async () => {
+    const { stateDir, stop } = await startDaemon();
+    const peer = await FakeShim.connect(stateDir);
+    await peer.hello(newRingId());
+    const first = new Script(1, 'Old').progress(9, 9).done().close();
+    const second = new Script(first.seq + 1, 'New').error('x', 0x80040115).done(0x80040115).close();
+    peer.send(...first.frames, ...second.frames);
+    await peer.acked(second.seq);
+    const running = new Script(second.seq + 1, 'Now').progress(1, 2);
+    peer.send(...running.frames);
+    await peer.acked(second.seq + 1);
+
+    const args = ['--state-dir', stateDir];
+    const { code, out, err } = await mapisync(args);
+    expect([code, err]).toEqual([0, '']);
+    expect(out).toMatch(/^Daemon \d+ follows 1 session \(/);
+    const ends = /\nHow the last sessions ended\n([\s\S]*?)\n\n/.exec(out)![1]!.split('\n');
+    expect(ends).toEqual([
+      expect.stringMatching(/^x {3}contoso {2}New +failed: .* ago$/),
+      expect.stringMatching(/^ok {2}contoso {2}Old +9\/9 .* ago$/),
+    ]);
+    expect(out).toMatch(/mapisync hresult 0x80040115/);
+    expect(json((await mapisync(['--json', ...args])).out)).toMatchObject({
+      sessions: [{ store: 'Now' }],
+      last: [{ outcome: 'failed' }, { outcome: 'ok' }],
+    });
+    const status = await mapisync(['status', ...args]);
+    expect(status.out).toMatch(/\nProcesses {2}OUTLOOK.EXE \d+ x64, \d sessions?, shim 0.0.1\n/);
+    expect(status.out).toMatch(/contoso {2}Now +/);
+
+    await stop();
+    const without = await mapisync(args);
+    expect(without.out).toMatch(/^No daemon is running/);
+    expect(without.out).toMatch(/\nx {3}contoso {2}New/);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('a journal of somebody else: 8', async () => {
+    const state = nowhere();
+    mkdirSync(join(state, 'journal'), { recursive: true, mode: 0o700 });
+    chmodSync(join(state, '..'), 0o755);
+    chmodSync(state, 0o755);
+    chmodSync(join(state, 'journal'), 0o700);
+    const child = spawn(
+      process.execPath,
+      [join(compiled(), 'bin', 'mapisync.js'), '--state-dir', state],
+      { uid: 65534, gid: 65534, stdio: ['ignore', 'pipe', 'pipe'], cwd: '/' },
+    );
+    let err = '';
+    child.stderr.on('data', (chunk) => {
+      err += chunk;
+    });
+    const [code] = await once(child, 'close');
+    expect([code, err]).toEqual([
+      EXIT.permission,
+      expect.stringMatching(/EACCES[\s\S]*--state-dir/),
+    ]);
   });
 });
 
