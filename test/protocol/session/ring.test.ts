@@ -259,6 +259,17 @@ describe('foldIntoRings()', () => {
     expect(ring.received).toBe(0);
   });
 
+  test('a ring that came back goes on counting where it was', () => {
+    const { ring, log, script } = start();
+    const first = [script.open(), script.error(NOT_FOUND, 'x'), script.error(NOT_FOUND, 'x')];
+    for (const frame of first) takeFrame(ring, frame, log.emit);
+    const rings = new Map<string, RingState>();
+    for (const record of log.records) foldIntoRings(rings, JSON.parse(JSON.stringify(record)));
+    takeFrame(rings.get(RING)!, script.error(NOT_FOUND, 'x'), log.emit);
+    expect(log.last()).toMatchObject({ event_id: `${RING}-4-1`, error: { repeat: 3 } });
+    expect(accept(rings.get(RING)!, 4)).toBe('drop');
+  });
+
   test('snapshots are valid records, and bounded', () => {
     const { ring, log, script } = start();
     const wide = '\u0001'.repeat(4000);
