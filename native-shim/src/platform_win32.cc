@@ -183,20 +183,24 @@ bool RingPath(const Path& state_dir, const char* name, Path* out) noexcept {
   return Join(state_dir, L"rings\\", out) && Append(out, wide) && Append(out, L".ring");
 }
 
-// 0 if it is not set, empty or too long.
-DWORD Environment(const wchar_t* name, Path* out) noexcept {
+enum class Variable { kMissing, kRead, kTooLong };
+
+Variable Environment(const wchar_t* name, Path* out) noexcept {
   const DWORD size = GetEnvironmentVariableW(name, out->text, Path::kMaxChars);
-  return size < Path::kMaxChars ? size : 0;
+  if (size == 0) return Variable::kMissing;
+  return size < Path::kMaxChars ? Variable::kRead : Variable::kTooLong;
 }
 
 bool SystemPlace(Path* out) noexcept {
   Path named;
-  if (Environment(L"MAPISYNC_STATE_DIR", &named) != 0) {
+  const Variable is_named = Environment(L"MAPISYNC_STATE_DIR", &named);
+  if (is_named == Variable::kTooLong) return false;
+  if (is_named == Variable::kRead) {
     // Absolute, since the host may change its directory.
     const DWORD size = GetFullPathNameW(named.text, Path::kMaxChars, out->text, nullptr);
     return size > 0 && size < Path::kMaxChars;
   }
-  return Environment(L"LOCALAPPDATA", out) != 0 && Append(out, L"\\mapisync");
+  return Environment(L"LOCALAPPDATA", out) == Variable::kRead && Append(out, L"\\mapisync");
 }
 
 void MakeParents(const Path& path) noexcept {
@@ -233,7 +237,8 @@ bool PolicyDisables(HKEY root) noexcept {
 
 bool IsSwitchedOff() noexcept {
   Path value;
-  if (Environment(L"MAPISYNC_DISABLE", &value) != 0 && std::wcscmp(value.text, L"1") == 0) {
+  if (Environment(L"MAPISYNC_DISABLE", &value) == Variable::kRead &&
+      std::wcscmp(value.text, L"1") == 0) {
     return true;
   }
   return PolicyDisables(HKEY_LOCAL_MACHINE) || PolicyDisables(HKEY_CURRENT_USER);

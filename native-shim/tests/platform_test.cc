@@ -362,6 +362,100 @@ void FallsBackWhereNoFileCanBe() {
   CHECK_EQ(status, 0);
 }
 
+#else
+
+// This program once more, which makes a ring in `root` and holds it until it is ended.
+HANDLE StartHolder(const std::string& root) {
+  char self[MAX_PATH];
+  GetModuleFileNameA(nullptr, self, MAX_PATH);
+  std::string line = std::string("\"") + self + "\" --hold \"" + root + "\"";
+  STARTUPINFOA startup = {};
+  startup.cb = sizeof startup;
+  PROCESS_INFORMATION started = {};
+  CHECK(CreateProcessA(nullptr, line.data(), nullptr, nullptr, FALSE, 0, nullptr, nullptr, &startup,
+                       &started));
+  CloseHandle(started.hThread);
+  return started.hProcess;
+}
+
+int Hold(const char* root) {
+  Path dir = {};
+  const fs::path::string_type native = fs::path(root).native();
+  native.copy(dir.text, Path::kMaxChars - 1);
+  RingFile file;
+  fs::create_directory(fs::path(root) / "rings");
+  if (!mapisync::CreateRingFile(dir, kName, kBytes, &file)) return 1;
+  mapisync::Ring ring;
+  mapisync::RingIdentity identity = {};
+  identity.executable = "x";
+  identity.version = "1";
+  ring.Format(file.memory, kBytes, identity);
+  unsigned char body[64];
+  for (int i = 0; i < 5; i++) {
+    const std::size_t size = mapisync::EncodeClock({0, 1, 1, 0}, 1, {body, 56});
+    ring.Append(body, size, mapisync::Room::kMust);
+  }
+  ring.Publish();
+  if (!mapisync::PublishRingFile(dir, kName, &file)) return 1;
+  std::ofstream(fs::path(root) / "ready").put('x');
+  Sleep(INFINITE);
+  return 0;
+}
+
+void LocksTheRingUntilItsProcessDies() {
+  ScratchDir scratch;
+  const fs::path root = scratch.path();
+  const fs::path path = root / "rings" / (std::string(kName) + ".ring");
+  const HANDLE child = StartHolder(scratch.path());
+  for (int i = 0; i < 2000 && !fs::exists(root / "ready"); i++) mapisync::SleepMs(10);
+  // As the daemon asks.
+  const auto opens = [&] {
+    const HANDLE file = CreateFileW(path.c_str(), GENERIC_READ | GENERIC_WRITE, 0, nullptr,
+                                    OPEN_EXISTING, 0, nullptr);
+    if (file != INVALID_HANDLE_VALUE) CloseHandle(file);
+    return file != INVALID_HANDLE_VALUE;
+  };
+  CHECK(!opens());
+  CHECK_EQ(mapisync::DeleteDeadRings(scratch.AsPath(), 0), std::uint64_t{0});
+  CHECK(fs::exists(path));
+  TerminateProcess(child, 9);
+  WaitForSingleObject(child, INFINITE);
+  CloseHandle(child);
+  CHECK(opens());
+  CHECK_EQ(mapisync::DeleteDeadRings(scratch.AsPath(), 1), std::uint64_t{0});
+  CHECK(fs::exists(path));
+  CHECK_EQ(mapisync::DeleteDeadRings(scratch.AsPath(), 0), std::uint64_t{5});
+  CHECK(!fs::exists(path));
+}
+
+void LeavesRingsOfItsOwnProcessAlone() {
+  ScratchDir scratch;
+  RingFile file = MakeRing(scratch, kName, 5);
+  CHECK_EQ(mapisync::DeleteDeadRings(scratch.AsPath(), 0), std::uint64_t{0});
+  CHECK(fs::exists(fs::path(scratch.path()) / "rings" / (std::string(kName) + ".ring")));
+  mapisync::DiscardRingFile(&file);
+}
+
+void RefusesAPipeOfAnotherOwner() {
+  // Everyone as the owner stands for another user: this process may set it only where the system
+  // does not mind, as Wine does not.
+  const char name[] = "\\\\.\\pipe\\mapisync.ffffffffffffffffffffffffffffffff";
+  SECURITY_ATTRIBUTES attributes = {sizeof attributes, nullptr, FALSE};
+  ConvertStringSecurityDescriptorToSecurityDescriptorA("O:WDG:WDD:(A;;GA;;;WD)", SDDL_REVISION_1,
+                                                       &attributes.lpSecurityDescriptor, nullptr);
+  const HANDLE server = CreateNamedPipeA(name, PIPE_ACCESS_DUPLEX, PIPE_TYPE_BYTE | PIPE_NOWAIT, 1,
+                                         4096, 4096, 0, &attributes);
+  LocalFree(attributes.lpSecurityDescriptor);
+  if (server == INVALID_HANDLE_VALUE) {
+    std::printf("skipped: a pipe of another owner, which this system lets nobody make\n");
+    return;
+  }
+  static mapisync::Pipe pipe;
+  CHECK(pipe.Connect(name) == mapisync::Pipe::State::kBroken);
+  CHECK(!pipe.is_open());
+  CloseHandle(server);
+}
+
 #endif  // _WIN32
 
 mapisync_status Status() {
@@ -498,7 +592,13 @@ void StaysOff() {
 
 }  // namespace
 
-int main() {
+int main(int count, char** arguments) {
+#ifdef _WIN32
+  if (count == 3 && std::strcmp(arguments[1], "--hold") == 0) return Hold(arguments[2]);
+#else
+  (void)count;
+  (void)arguments;
+#endif
   SetEnvironment("MAPISYNC_DISABLE", "");
   return check::Run({
       {"The platform tells time and threads", TellsTimeAndThreads},
@@ -506,9 +606,11 @@ int main() {
       {"FindStateDir() judges the state directory", JudgesTheStateDirectory},
       {"ReadEndpointFile() reads only a private file", ReadsOnlyAPrivateEndpointFile},
       {"CreateRingFile() makes a ring file", MakesARingFile},
-#ifndef _WIN32
       {"A ring is locked until its process dies", LocksTheRingUntilItsProcessDies},
       {"DeleteDeadRings() leaves this process's rings alone", LeavesRingsOfItsOwnProcessAlone},
+#ifdef _WIN32
+      {"Pipe refuses a pipe of another owner", RefusesAPipeOfAnotherOwner},
+#else
       {"DeleteDeadRings() keeps so many", KeepsSoManyDeadRings},
       {"DeleteDeadRings() counts nothing in a broken ring", CountsNothingInABrokenRing},
       {"CreateRingFile() leaves nothing where it fails", FallsBackWhereNoFileCanBe},
