@@ -173,6 +173,16 @@ function play(run: Play, [said, pauseUs]: readonly [Step, number]): void {
   applyFrame(state, frame as unknown as SessionFrame, emit);
 }
 
+const NO_COUNTERS: Counters = {
+  progress: 0,
+  errors: 0,
+  dones: 0,
+  merged: 0,
+  lost: 0,
+  innerUs: 0,
+  innerMaxUs: 0,
+};
+
 /** The maximum of each counter. */
 function grown(all: readonly (Counters | undefined)[]): Counters {
   const most: Record<string, number> = {};
@@ -289,7 +299,7 @@ describe('any history', () => {
         const straight = begin();
         const restarted = begin();
         const run = (on: Play, at: number): void => {
-          // Slots come again with each hello; what they say is not in the journal.
+          // What a slot says is not in the journal; here it is said once, after the restart.
           if (steps[at]![0].kind !== 'slot' && steps[at]![0].kind !== 'excuse')
             play(on, steps[at]!);
         };
@@ -302,6 +312,14 @@ describe('any history', () => {
             }
             if (state === undefined) return;
             restarted.state = state;
+            // The first thing that a shim sends to a daemon that came back.
+            const told = steps
+              .slice(0, at)
+              .map(([said]) => said as Step & { readonly counters?: Counters })
+              .map(({ kind, counters: counts }) => (kind === 'merged' ? counts : undefined));
+            const none = { call: 0, timeUs: 0, index: 0, max: 0, marks: 0, text: null };
+            const slot = { kind: 'slot', session: 1, timeUs: OPEN_US, newest: none } as const;
+            applySlot(state, { ...slot, counters: grown([NO_COUNTERS, ...told]) });
           }
           run(straight, at);
           if (state !== undefined) run(restarted, at);
