@@ -318,11 +318,7 @@ std::size_t EncodeClock(const Stamp& stamp, std::uint64_t wall_us, Buffer out) n
 
 void PatchSeq(unsigned char* body, std::uint64_t seq) noexcept {
   // Behind the array's head (one byte, or three from 16 elements on), the kind and the tag.
-  unsigned char* at = body + (body[0] == 0xdc ? 5 : 3);
-  for (int i = 7; i >= 0; i--) {
-    at[i] = static_cast<unsigned char>(seq);
-    seq >>= 8;
-  }
+  StoreBigEndian64(body + (body[0] == 0xdc ? 5 : 3), seq);
 }
 
 unsigned KindOf(const unsigned char* body, std::size_t size_bytes) noexcept {

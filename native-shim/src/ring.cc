@@ -84,7 +84,12 @@ void Ring::View(void* memory, std::size_t bytes) noexcept {
   sessions_used_.store(kMaxSessionsPerRing, kRelaxed);
 }
 
-std::uint64_t Ring::Append(unsigned char* body, std::size_t size_bytes, Room room) noexcept {
+// Everything in one piece: calls would cost a tenth of a `progress`.
+#if defined(__GNUC__)
+__attribute__((flatten))
+#endif
+std::uint64_t
+Ring::Append(unsigned char* body, std::size_t size_bytes, Room room) noexcept {
   if (size_bytes < kMinBodyBytes) return 0;
   Attempt attempt;
   do {

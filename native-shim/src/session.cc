@@ -22,24 +22,26 @@ constexpr std::uint32_t kSessionAt = 25;
 constexpr std::uint32_t kShortUnits = 256;
 constexpr std::size_t kNumbersBytes = 9 + 5 + 5 + 1;
 
-inline void PutBigEndian(unsigned char* out, std::uint64_t value, unsigned bytes) noexcept {
-  for (unsigned i = 0; i < bytes; i++) {
-    out[i] = static_cast<unsigned char>(value >> (bytes - 1 - i) * 8);
-  }
-}
-
 inline unsigned char* PutUint(unsigned char* out, std::uint64_t value) noexcept {
   if (value < 0x80) {
     *out = static_cast<unsigned char>(value);
     return out + 1;
   }
-  const std::uint32_t bytes = UintBytes(value) - 1;
-  *out = static_cast<unsigned char>(bytes == 1   ? 0xcc
-                                    : bytes == 2 ? 0xcd
-                                    : bytes == 4 ? 0xce
-                                                 : 0xcf);
-  PutBigEndian(out + 1, value, bytes);
-  return out + 1 + bytes;
+  if (value <= 0xffff) {
+    // Shifted so that its highest byte comes first, whether it has one or two.
+    const bool one = value <= 0xff;
+    out[0] = one ? 0xcc : 0xcd;
+    StoreBigEndian32(out + 1, static_cast<std::uint32_t>(value << (one ? 24 : 16)));
+    return out + (one ? 2 : 3);
+  }
+  if (value <= 0xffffffff) {
+    out[0] = 0xce;
+    StoreBigEndian32(out + 1, static_cast<std::uint32_t>(value));
+    return out + 5;
+  }
+  out[0] = 0xcf;
+  StoreBigEndian64(out + 1, value);
+  return out + 9;
 }
 
 }  // namespace
@@ -91,8 +93,8 @@ std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
   // The text is converted to where it will stand if its size takes one byte; longer ones are moved.
   unsigned char body[kTemplateBytes + kNumbersBytes + 3 + 3 * kShortUnits + kUtf8SlackBytes];
   std::memcpy(body, template_, kTemplateBytes);
-  PutBigEndian(body + kTimeAt, call.time_us, 8);
-  PutBigEndian(body + kThreadAt, ThreadId(), 4);
+  StoreBigEndian64(body + kTimeAt, call.time_us);
+  StoreBigEndian32(body + kThreadAt, ThreadId());
   unsigned char* at = body + template_used_;
   at = PutUint(at, call.call);
   at = PutUint(at, index);
@@ -119,8 +121,8 @@ std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
     } else {
       std::memmove(at + 3, at + 1, text_bytes);
       *at++ = 0xda;
-      PutBigEndian(at, text_bytes, 2);
-      at += 2;
+      *at++ = static_cast<unsigned char>(text_bytes >> 8);
+      *at++ = static_cast<unsigned char>(text_bytes);
     }
     start = at;
     at += text_bytes;

@@ -65,16 +65,15 @@ inline bool BlockInPage(const char* at) noexcept {
   return (reinterpret_cast<std::uintptr_t>(at) & (kPageBytes - 1)) <= kPageBytes - 16;
 }
 
-// Narrows 8 units into 8 bytes, and returns how many of them, from the first, are ASCII and not the
-// terminator. The bytes behind those mean nothing.
+// Narrows 8 units into 8 bytes, and returns a bit pair for each that is ASCII and not the
+// terminator.
 MAPISYNC_READS_BEHIND inline unsigned NarrowAscii(const char* at, char* out) noexcept {
   const __m128i units = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
   // As signed numbers, 1 to 0x7f are the wanted ones.
   const __m128i small = _mm_cmplt_epi16(units, _mm_set1_epi16(0x80));
   const __m128i positive = _mm_cmpgt_epi16(units, _mm_setzero_si128());
-  const int good = _mm_movemask_epi8(_mm_and_si128(small, positive));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(units, units));
-  return TrailingZeros(~static_cast<unsigned>(good) & 0x1ffff) / 2;
+  return static_cast<unsigned>(_mm_movemask_epi8(_mm_and_si128(small, positive)));
 }
 
 #endif
@@ -89,10 +88,17 @@ Utf8Result Utf8FromUtf16(const char16_t* text, std::uint32_t max_units, char* ou
   for (;;) {
 #if defined(MAPISYNC_SSE2)
     while (end - at >= 16 && BlockInPage(at)) {
-      const unsigned count = NarrowAscii(at, out);
+      const unsigned good = NarrowAscii(at, out);
+      if (good == 0xffff) {
+        at += 16;
+        out += 8;
+        continue;
+      }
+      // What was narrowed behind the first other unit is written over, or means nothing.
+      const unsigned count = TrailingZeros(~good) / 2;
       at += 2 * count;
       out += count;
-      if (count < 8) break;
+      break;
     }
 #endif
     if (at == end) {

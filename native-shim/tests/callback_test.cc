@@ -1,0 +1,504 @@
+// Drives tee and sink through their vtables, with an inner callback of the test's behind them.
+#include "callback.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "platform.h"
+#include "test_ring.h"
+
+#ifdef _WIN32
+#include <windows.h>
+#endif
+
+namespace mapisync {
+namespace {
+
+constexpr Hresult kFail = static_cast<Hresult>(0x80004005);
+
+// Kinds of all records, by name, in order.
+std::string Kinds(const TestRing& t) {
+  static const char* const kNames[] = {
+      "?",         "hello",    "slot", "open",  "progress", "error", "done", "inner", "blocked",
+      "unblocked", "returned", "note", "close", "merged",   "lost",  "hole", "clock"};
+  RingScan scan(t.memory.get(), t.size_bytes, true);
+  ScannedRecord record;
+  std::string kinds;
+  while (scan.Next(&record)) {
+    if (!kinds.empty()) kinds += ' ';
+    kinds += record.is_hole ? "hole" : kNames[KindOf(record.body, record.size_bytes)];
+  }
+  return kinds;
+}
+
+// The body of the n-th record of a kind, from 0.
+std::string BodyOf(const TestRing& t, Kind kind, int n = 0) {
+  RingScan scan(t.memory.get(), t.size_bytes, true);
+  ScannedRecord record;
+  while (scan.Next(&record)) {
+    if (KindOf(record.body, record.size_bytes) != static_cast<unsigned>(kind) || n-- > 0) continue;
+    return std::string(reinterpret_cast<const char*>(record.body), record.size_bytes);
+  }
+  return "none";
+}
+
+// The elements behind seq, time, thread and session, as encoded; all sessions here have one byte.
+std::string Elements(const TestRing& t, Kind kind, int n = 0) {
+  const std::string body = BodyOf(t, kind, n);
+  return body.size() > 26 ? body.substr(26) : body;
+}
+
+// Outlook's callback. Counts, and does what a test wants in the middle of a call.
+class Inner final : public ProgressCallback {
+ public:
+  Hresult MAPISYNC_CALL QueryInterface(const Guid&, void** object) noexcept override {
+    queries++;
+    *object = nullptr;
+    return kNoInterface;
+  }
+  std::uint32_t MAPISYNC_CALL AddRef() noexcept override { return ++refs; }
+  std::uint32_t MAPISYNC_CALL Release() noexcept override { return --refs; }
+  Hresult MAPISYNC_CALL Progress(const char16_t* text, std::uint32_t index,
+                                 std::uint32_t max) noexcept override {
+    return Called("progress " + std::to_string(index) + "/" + std::to_string(max), text, nullptr);
+  }
+  Hresult MAPISYNC_CALL Error(Hresult error, const char16_t* text) noexcept override {
+    return Called("error " + std::to_string(error), text, nullptr);
+  }
+  Hresult MAPISYNC_CALL Done(void* event, Hresult done) noexcept override {
+    return Called("done " + std::to_string(done), nullptr, event);
+  }
+  Hresult Called(const std::string& what, const char16_t* text, void* event) {
+    mutex.lock();
+    last = what;
+    last_text = text;
+    last_event = event;
+    thread = std::this_thread::get_id();
+    mutex.unlock();
+    if (during != nullptr) during(context);
+    return result;
+  }
+
+  std::atomic<std::uint32_t> refs{1};
+  int queries = 0;
+  std::mutex mutex;  // Guards the next four.
+  std::string last;
+  const char16_t* last_text = nullptr;
+  void* last_event = nullptr;
+  std::thread::id thread;
+  Hresult result = kOk;
+  void (*during)(void*) = nullptr;
+  void* context = nullptr;
+};
+
+struct Fixture {
+  explicit Fixture(bool tee = true, void* const* event = nullptr, bool close = false,
+                   std::uint32_t data_bytes = 65536)
+      : t(data_bytes) {
+    Callback::Settings settings;
+    if (tee) settings.inner = &inner;
+    settings.sync_done_event = event;
+    settings.close_done_event = close;
+    callback = Callback::Create(settings);
+    const Open open = {tee ? Attach::kTee : Attach::kSink, false, 0, {}, {}, 0, tee};
+    CHECK(callback->Record(&t.ring, nullptr, open));
+    object = callback;
+  }
+
+  TestRing t;
+  Inner inner;
+  Callback* callback;
+  ProgressCallback* object;  // What a provider has.
+};
+
+void AnswersTwoInterfaces() {
+  Fixture f;
+  const Guid iid_sync = MAPISYNC_IID_IMAPISYNC;
+  void* as_unknown = nullptr;
+  void* as_callback = nullptr;
+  CHECK_EQ(f.object->QueryInterface(kIidUnknown, &as_unknown), kOk);
+  CHECK_EQ(f.object->QueryInterface(kIidProgressCallback, &as_callback), kOk);
+  CHECK(as_unknown == f.object && as_callback == f.object);
+  CHECK_EQ(f.object->Release(), 2u);
+  CHECK_EQ(f.object->Release(), 1u);
+  CHECK_EQ(f.object->QueryInterface(kIidUnknown, nullptr), kInvalidArgument);
+  void* other = &other;
+  CHECK_EQ(f.object->QueryInterface(iid_sync, &other), kNoInterface);
+  CHECK(other == nullptr);
+  CHECK_EQ(f.object->QueryInterface(iid_sync, &other), kNoInterface);
+  // Never asked further, noted once.
+  CHECK_EQ(f.inner.queries, 0);
+  CHECK_EQ(Kinds(f.t), std::string("open note"));
+  CHECK_EQ(Elements(f.t, Kind::kNote),
+           "\xab"
+           "unknown_iid\xd9\x26{5024A385-2D44-486A-81A8-8F0ECB6071DD}");
+  f.object->Release();
+}
+
+void PassesCallsOn() {
+  Fixture f;
+  const char16_t* text = u"Größe";
+  void* event = &f;
+  for (const Hresult result : {kOk, Hresult{1}, kFail, static_cast<Hresult>(0xffffffff),
+                               static_cast<Hresult>(0x80000000)}) {
+    f.inner.result = result;
+    CHECK_EQ(f.object->Progress(text, 0xffffffff, 0), result);
+    CHECK_EQ(f.inner.last, std::string("progress 4294967295/0"));
+    CHECK(f.inner.last_text == text);
+    CHECK_EQ(f.object->Progress(nullptr, 1, 2), result);
+    CHECK(f.inner.last_text == nullptr);
+    CHECK_EQ(f.object->Error(kFail, text), result);
+    CHECK_EQ(f.inner.last, "error " + std::to_string(kFail));
+    CHECK(f.inner.last_text == text);
+    CHECK_EQ(f.object->Done(event, Hresult{1}), result);
+    CHECK_EQ(f.inner.last, std::string("done 1"));
+    CHECK(f.inner.last_event == event);
+    CHECK(f.inner.thread == std::this_thread::get_id());
+  }
+  f.object->Release();
+}
+
+void RecordsCalls() {
+  Fixture f;
+  f.object->Progress(u"Inbox", 5, 300);
+  f.object->Progress(nullptr, 0xffffffff, 0);
+  f.object->Progress(u"", 0, 0);
+  f.object->Error(kFail, nullptr);
+  f.object->Error(kOk, u"語");
+  f.object->Done(nullptr, Hresult{0});
+  f.object->Done(nullptr, kFail);
+  f.object->Progress(u"after", 1, 2);
+  f.object->Release();
+  CHECK_EQ(Kinds(f.t),
+           std::string("open progress progress progress error error done done progress close"));
+  CHECK_EQ(Elements(f.t, Kind::kProgress, 0), std::string("\x01\x05\xcd\x01\x2c\x00\xa5Inbox", 12));
+  CHECK_EQ(Elements(f.t, Kind::kProgress, 1),
+           std::string("\x02\xce\xff\xff\xff\xff\x00\x00\xc0", 9));
+  CHECK_EQ(Elements(f.t, Kind::kProgress, 2), std::string("\x03\x00\x00\x00\xa0", 5));
+  CHECK_EQ(Elements(f.t, Kind::kProgress, 3), std::string("\x04\x01\x02\x00\xa5"
+                                                          "after",
+                                                          10));
+  CHECK_EQ(Elements(f.t, Kind::kError, 0), std::string("\x01\xce\x80\x00\x40\x05\x00\xc0", 8));
+  CHECK_EQ(Elements(f.t, Kind::kError, 1), std::string("\x02\x00\x00\xa3\xe8\xaa\x9e", 7));
+  CHECK_EQ(Elements(f.t, Kind::kDone, 0), std::string("\x01\x00\x00", 3));
+  CHECK_EQ(Elements(f.t, Kind::kDone, 1), std::string("\x02\xce\x80\x00\x40\x05\x00", 7));
+  const std::string close = Elements(f.t, Kind::kClose);
+  CHECK_EQ(close.substr(0, 5), std::string("\x04\x02\x02\x00\x00", 5));
+}
+
+// What the quick way makes must be what the plain encoder makes.
+void EncodesEveryLengthAlike() {
+  for (std::uint32_t length = 0; length < 600; length++) {
+    Fixture f(false);
+    std::u16string text(length, u'x');
+    if (length > 2) text[length / 2] = u'é';
+    if (length > 8) text[length / 3] = char16_t{0xd800};
+    f.object->Progress(text.c_str(), length, 70000);
+    const std::string body = BodyOf(f.t, Kind::kProgress);
+    const auto* bytes = reinterpret_cast<const unsigned char*>(body.data());
+    CHECK(IsSequenced(bytes, body.size(), 2));
+    std::uint64_t session;
+    ProgressCall call;
+    CHECK(DecodeProgress(bytes, body.size(), &session, &call));
+    CHECK_EQ(call.marks, length > 8 ? kMarkReplaced : 0u);
+    std::vector<unsigned char> again(body.size());
+    CHECK_EQ(EncodeProgress({2, 0, ThreadId(), session}, call, {again.data(), again.size()}),
+             body.size());
+    CHECK(std::memcmp(again.data(), bytes, body.size()) == 0);
+    f.object->Release();
+    if (check::failures > 0) return;
+  }
+}
+
+void CutsLongTexts() {
+  Fixture f(false);
+  const std::u16string longest(kMaxTextUnits, u'語');
+  f.object->Progress(longest.c_str(), 1, 2);
+  f.object->Progress((longest + u"!").c_str(), 1, 2);
+  f.object->Error(kFail, (longest + u"!").c_str());
+  for (int n = 0; n < 2; n++) {
+    const std::string body = BodyOf(f.t, Kind::kProgress, n);
+    std::uint64_t session;
+    ProgressCall call;
+    CHECK(DecodeProgress(reinterpret_cast<const unsigned char*>(body.data()), body.size(), &session,
+                         &call));
+    CHECK_EQ(call.marks, n == 0 ? 0u : kMarkCut);
+    CHECK_EQ(call.text.size_bytes, kMaxTextBytes);
+  }
+  CHECK_EQ(Elements(f.t, Kind::kError)[6], static_cast<char>(kMarkCut));
+  f.object->Release();
+}
+
+void ReportsFailedInnerCalls() {
+  Fixture f;
+  f.inner.result = kFail;
+  f.object->Progress(nullptr, 1, 2);
+  CHECK_EQ(Kinds(f.t), std::string("open progress inner"));
+  const std::string inner = Elements(f.t, Kind::kInner);
+  CHECK_EQ(inner.substr(0, 7), std::string("\x01\x01\xce\x80\x00\x40\x05", 7));
+  f.inner.result = kOk;
+  f.object->Done(nullptr, kOk);
+  CHECK_EQ(Kinds(f.t), std::string("open progress inner done"));
+  f.object->Release();
+}
+
+void ReportsSlowInnerCalls() {
+  Fixture f;
+  f.inner.during = [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(101)); };
+  f.object->Error(kOk, nullptr);
+  CHECK_EQ(Kinds(f.t), std::string("open error inner"));
+  const Counters counters = f.callback->session().slot()->counters();
+  CHECK(counters.inner_max_us >= kInnerSlowUs && counters.inner_us >= counters.inner_max_us);
+  f.object->Release();
+}
+
+void RecordsBeforeItCalls() {
+  Fixture f;
+  // What the ring holds at the time that Outlook is called: the call itself, and who is inside.
+  struct Seen {
+    Fixture* f;
+    std::string kinds;
+    InsideCall inside;
+    int count;
+  } seen = {&f, "", {}, 0};
+  f.inner.context = &seen;
+  f.inner.during = [](void* context) {
+    Seen* const at = static_cast<Seen*>(context);
+    at->kinds = Kinds(at->f->t);
+    for (std::uint32_t i = 0; i < kMaxCallsInside; i++) {
+      if (at->f->t.ring.inside(i).Read(&at->inside)) at->count++;
+    }
+  };
+  f.object->Error(kFail, nullptr);
+  CHECK_EQ(seen.kinds, std::string("open error"));
+  CHECK_EQ(seen.count, 1);
+  CHECK_EQ(seen.inside.method, Method::kError);
+  CHECK_EQ(seen.inside.thread, ThreadId());
+  CHECK_EQ(seen.inside.session, std::uint64_t{1});
+  CHECK_EQ(seen.inside.call, std::uint64_t{1});
+  InsideCall none;
+  for (std::uint32_t i = 0; i < kMaxCallsInside; i++) CHECK(!f.t.ring.inside(i).Read(&none));
+  f.object->Release();
+}
+
+void SaysWhenABlockedCallComesOut() {
+  Fixture f;
+  f.inner.context = &f;
+  f.inner.during = [](void* context) {
+    Fixture* const at = static_cast<Fixture*>(context);
+    // The worker, long after.
+    CHECK_EQ(at->t.ring.RecordBlocked(NowUs() + std::uint64_t{kBlockedAfterMs} * 1000), 1u);
+  };
+  f.object->Progress(u"x", 1, 2);
+  CHECK_EQ(Kinds(f.t), std::string("open progress blocked unblocked"));
+  f.object->Release();
+}
+
+void SurvivesReleaseInsideACall() {
+  Fixture f;
+  f.inner.context = &f;
+  f.inner.during = [](void* context) { static_cast<Fixture*>(context)->object->Release(); };
+  f.inner.result = kFail;
+  CHECK_EQ(f.object->Done(nullptr, kOk), kFail);
+  CHECK_EQ(Kinds(f.t), std::string("open done inner close"));
+  CHECK_EQ(f.inner.refs.load(), 0u);
+  CHECK_EQ(f.t.ring.session(0).state(), SessionSlot::kFree);
+}
+
+void SurvivesReleaseBesideCalls() {
+  for (int round = 0; round < 200; round++) {
+    Fixture f;
+    std::vector<std::thread> threads;
+    for (int id = 0; id < 3; id++) {
+      f.object->AddRef();
+      threads.emplace_back([&f] {
+        ProgressCallback* const mine = f.object;
+        for (std::uint32_t i = 0; i < 20; i++) mine->Progress(u"x", i, 20);
+        mine->Release();
+      });
+    }
+    f.object->Release();
+    for (std::thread& thread : threads) thread.join();
+    const std::string kinds = Kinds(f.t);
+    CHECK(kinds.size() > 5 && kinds.substr(kinds.size() - 5) == "close");
+    CHECK_EQ(static_cast<int>(Elements(f.t, Kind::kClose)[0]), 60);
+    CHECK_EQ(f.inner.refs.load(), 0u);
+    if (check::failures > 0) return;
+  }
+}
+
+void ComparesHandles() {
+  int events[2];
+  void* sync_event = nullptr;
+  const struct {
+    bool has_event;
+    void* event;
+    void* handle;
+    HandleMatch match;
+  } rows[] = {
+      {false, nullptr, nullptr, HandleMatch::kNull},
+      {false, nullptr, &events[0], HandleMatch::kNothingToCompare},
+      {true, nullptr, nullptr, HandleMatch::kNull},
+      {true, nullptr, &events[0], HandleMatch::kNothingToCompare},
+      {true, &events[0], &events[0], HandleMatch::kEqual},
+      {true, &events[0], &events[1], HandleMatch::kDiffers},
+      {true, &events[0], nullptr, HandleMatch::kNull},
+  };
+  for (const auto& row : rows) {
+    Fixture f(true, row.has_event ? &sync_event : nullptr);
+    // Set by the provider after it got the callback.
+    sync_event = row.event;
+    f.object->Done(row.handle, kOk);
+    CHECK_EQ(Elements(f.t, Kind::kDone)[2], static_cast<char>(row.match));
+    CHECK(f.inner.last_event == row.handle);
+    f.object->Release();
+  }
+}
+
+void ClosesAHandleOnlyIfAsked() {
+#ifdef _WIN32
+  for (const bool tee : {true, false}) {
+    for (const bool close : {true, false}) {
+      if (tee && close) continue;  // mapisync_tee() cannot ask for that.
+      Fixture f(tee, nullptr, close);
+      HANDLE event = CreateEventW(nullptr, TRUE, FALSE, nullptr);
+      HANDLE second = CreateEventW(nullptr, TRUE, FALSE, nullptr);
+      DWORD flags;
+      f.object->Done(event, kOk);
+      CHECK_EQ(GetHandleInformation(event, &flags) != 0, !close);
+      f.object->Done(second, kOk);
+      CHECK(GetHandleInformation(second, &flags) != 0);
+      f.object->Release();
+      CHECK(CloseHandle(second) != 0);
+      if (!close) CHECK(CloseHandle(event) != 0);
+    }
+  }
+#else
+  // Nothing can be closed here, and a value that is no handle must do no harm.
+  Fixture f(false, nullptr, true);
+  CHECK_EQ(f.object->Done(reinterpret_cast<void*>(0x1234), kFail), kOk);
+  CHECK_EQ(f.object->Done(reinterpret_cast<void*>(0x1234), kFail), kOk);
+  CHECK_EQ(Kinds(f.t), std::string("open done done"));
+  f.object->Release();
+#endif
+}
+
+void ASinkAlwaysSaysOk() {
+  Fixture f(false);
+  CHECK_EQ(f.object->Progress(u"x", 1, 2), kOk);
+  CHECK_EQ(f.object->Error(kFail, u"x"), kOk);
+  CHECK_EQ(f.object->Done(nullptr, kFail), kOk);
+  CHECK_EQ(Kinds(f.t), std::string("open progress error done"));
+  f.object->Release();
+}
+
+void AFullRingChangesNothing() {
+  Fixture f(true, nullptr, false, 4096);
+  f.inner.result = kFail;
+  while (Append(f.t.ring, 200) != 0) {
+  }
+  while (Append(f.t.ring, 30) != 0) {
+  }
+  CHECK_EQ(f.object->Progress(u"merged", 7, 9), kFail);
+  CHECK_EQ(f.object->Progress(std::u16string(900, u'm').c_str(), 8, 9), kFail);
+  CHECK_EQ(f.object->Error(kOk, u"lost"), kFail);
+  CHECK_EQ(f.object->Done(nullptr, kOk), kFail);
+  const LostCounts lost = f.t.ring.lost();
+  CHECK_EQ(lost.progress, std::uint64_t{0});
+  CHECK_EQ(lost.errors, std::uint64_t{1});
+  CHECK_EQ(lost.dones, std::uint64_t{1});
+  CHECK_EQ(lost.others, std::uint64_t{4});  // Four `inner`s.
+  const Counters counters = f.callback->session().slot()->counters();
+  CHECK_EQ(counters.progress, std::uint64_t{2});
+  CHECK_EQ(counters.merged, std::uint64_t{2});
+  CHECK_EQ(counters.lost, std::uint64_t{6});
+  NewestCall newest;
+  f.callback->session().slot()->ReadNewest(&newest);
+  CHECK_EQ(newest.call.call, std::uint64_t{2});
+  CHECK_EQ(newest.call.index, 8u);
+  CHECK_EQ(newest.call.text.size_bytes, kMaxSlotTextBytes);
+  f.object->Release();
+  CHECK_EQ(f.t.ring.session(0).state(), SessionSlot::kClosing);
+}
+
+void AboveTheWatermarkProgressIsMerged() {
+  Fixture f(false, nullptr, false, 4096);
+  while (Append(f.t.ring, 200, Room::kProgress) != 0) {
+  }
+  while (Append(f.t.ring, 30, Room::kProgress) != 0) {
+  }
+  const std::uint64_t before = f.t.ring.recorded();
+  f.object->Progress(u"merged", 7, 9);
+  CHECK_EQ(f.t.ring.recorded(), before);
+  f.object->Error(kFail, u"not merged");
+  CHECK_EQ(f.t.ring.recorded(), before + 1);
+  f.object->Release();
+  CHECK_EQ(f.t.ring.recorded(), before + 3);  // `merged` and `close`.
+}
+
+void WithoutASlotNothingIsRecorded() {
+  TestRing t(65536);
+  for (std::uint32_t i = 0; i < kMaxSessionsPerRing; i++) t.ring.ClaimSession();
+  Inner inner;
+  Callback::Settings settings;
+  settings.inner = &inner;
+  Callback* const callback = Callback::Create(settings);
+  const Open open = {Attach::kTee, false, 0, {}, {}, 0, true};
+  CHECK(!callback->Record(&t.ring, nullptr, open));
+  CHECK_EQ(t.ring.lost().opens, std::uint64_t{1});
+  // Still whole as an object.
+  inner.result = kFail;
+  CHECK_EQ(callback->Progress(u"x", 1, 2), kFail);
+  CHECK_EQ(Kinds(t), std::string());
+  CHECK_EQ(callback->Release(), 0u);
+  CHECK_EQ(inner.refs.load(), 0u);
+}
+
+void FindsItsObjects() {
+  Fixture f;
+  Callback* const second = Callback::Create({});
+  CHECK(second->Record(&f.t.ring, nullptr, {Attach::kSink, false, 0, {}, {}, 0, false}));
+  int other = 0;
+  CHECK(Callback::Find(f.object) == f.callback);
+  CHECK(Callback::Find(static_cast<ProgressCallback*>(second)) == second);
+  CHECK(Callback::Find(&other) == nullptr);
+  CHECK(Callback::Find(nullptr) == nullptr);
+  void* const gone = f.object;
+  f.object->Release();
+  CHECK(Callback::Find(gone) == nullptr);
+  second->Release();
+}
+
+}  // namespace
+}  // namespace mapisync
+
+int main() {
+  return check::Run({
+      {"QueryInterface() answers two interfaces and notes one other",
+       mapisync::AnswersTwoInterfaces},
+      {"calls are passed on, and results come back, bit for bit", mapisync::PassesCallsOn},
+      {"each call is a record", mapisync::RecordsCalls},
+      {"texts of every length are encoded alike", mapisync::EncodesEveryLengthAlike},
+      {"long texts are cut and marked", mapisync::CutsLongTexts},
+      {"an inner call that fails is reported", mapisync::ReportsFailedInnerCalls},
+      {"an inner call that is slow is reported", mapisync::ReportsSlowInnerCalls},
+      {"a call is recorded before the inner one", mapisync::RecordsBeforeItCalls},
+      {"a blocked call says when it comes out", mapisync::SaysWhenABlockedCallComesOut},
+      {"Release() inside Done is survived", mapisync::SurvivesReleaseInsideACall},
+      {"Release() beside calls closes once, with exact counts",
+       mapisync::SurvivesReleaseBesideCalls},
+      {"Done compares its handle", mapisync::ComparesHandles},
+      {"Done closes its handle only for a sink that was asked to",
+       mapisync::ClosesAHandleOnlyIfAsked},
+      {"a sink always returns S_OK", mapisync::ASinkAlwaysSaysOk},
+      {"a full ring changes no result, and all is counted", mapisync::AFullRingChangesNothing},
+      {"above the watermark Progress is merged", mapisync::AboveTheWatermarkProgressIsMerged},
+      {"without a slot nothing is recorded", mapisync::WithoutASlotNothingIsRecorded},
+      {"Find() knows only live objects", mapisync::FindsItsObjects},
+  });
+}
