@@ -49,9 +49,9 @@ struct Scene {
   // The worker of a process never ends; here there are many in one.
   ~Scene() { worker->CloseInChild(); }
 
-  // One millisecond of the test's time.
-  void Tick() {
-    now_us += 1000;
+  // Some of the test's time.
+  void Tick(std::uint32_t ms = 1) {
+    now_us += std::uint64_t{ms} * 1000;
     wait_ms = worker->Poll(now_us, now_us);
     daemon.Pump();
   }
@@ -65,6 +65,10 @@ struct Scene {
   }
   void For(unsigned ms) {
     Until([] { return false; }, ms);
+  }
+  // The same in longer steps, as the worker takes them when little goes on.
+  void ForSeconds(unsigned seconds) {
+    for (unsigned i = 0; i < seconds * 40; i++) Tick(Worker::kPollMaxMs);
   }
   bool UntilAllFreed() {
     return Until([this] { return ring.freed() == ring.recorded(); });
@@ -188,7 +192,7 @@ void FindsADaemonThatComesLate() {
   it.Open();
   it.Progresses(10);
   it.Close();
-  it.For(60000);
+  it.ForSeconds(60);
   // Retries wait for their time, no poll in between.
   CHECK(it.wait_ms != Event::kForever && it.wait_ms <= 5001);
   it.daemon.Start();
@@ -609,12 +613,12 @@ void GivesTheClockEachMinuteWithTraffic() {
   it.Open();
   for (int second = 0; second < 185; second++) {
     it.Progress();
-    it.For(1000);
+    it.ForSeconds(1);
   }
   CHECK_EQ(it.daemon.Count(Kind::kClock), 3u);
-  it.For(61000);  // One more for the calls since the last.
+  it.ForSeconds(61);  // One more for the calls since the last.
   CHECK_EQ(it.daemon.Count(Kind::kClock), 4u);
-  it.For(180000);
+  it.ForSeconds(180);
   CHECK_EQ(it.daemon.Count(Kind::kClock), 4u);
 }
 
