@@ -1,5 +1,5 @@
 // What the shim asks of the system: clocks, threads, the state directory, the ring's file, the
-// pipe. One implementation for each system (platform_posix.cc, platform_win32.cc). Nothing here
+// pipe. One implementation for each system: *_posix.cc, *_win32.cc. Nothing here
 // throws, and nothing waits but where it says so. But for the clocks, ThreadId() and
 // CloseHandleValue(), none of it is called from Progress, Error or Done.
 #ifndef MAPISYNC_SRC_PLATFORM_H_
