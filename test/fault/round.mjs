@@ -1,0 +1,202 @@
+/** One round: a state directory, hosts and daemons, faults, then peace, then the oracle. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { Hosts } from './hosts.mjs';
+import { check } from './oracle.mjs';
+import { mix, random } from './random.mjs';
+import { SCHEDULES } from './schedules.mjs';
+
+const DAEMON = fileURLToPath(new URL('daemon.mjs', import.meta.url));
+/** A daemon without faults must be ready, and rings drained, within this. */
+const LIVENESS_MS = 10_000;
+
+const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Where files can be written fast; what the disk does is played by faults. */
+const fastPlace = () => (existsSync('/dev/shm') ? '/dev/shm' : tmpdir());
+
+export const scratchFolder = (name) => mkdtempSync(join(fastPlace(), `mapisync-fault-${name}-`));
+
+/** A daemon process that has loaded everything and waits for its plan. */
+class Daemon {
+  words = new Set();
+  #child;
+  #heard = new Set();
+
+  constructor(dist, errors) {
+    this.#child = spawn(process.execPath, [DAEMON, join(dist, 'daemon', 'run.js')], {
+      stdio: ['pipe', 'pipe', errors],
+    });
+    this.#child.stdin.on('error', () => {});
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
+      this.words.add(line);
+      if (line === 'ready') this.readyMs = performance.now();
+      if (line === 'ack') this.ackMs = performance.now();
+      for (const wake of this.#heard) wake();
+    });
+    this.ended = new Promise((resolve) => {
+      this.#child.on('exit', (code, signal) => {
+        this.gone = true;
+        this.code = code;
+        this.signal = signal;
+        for (const wake of this.#heard) wake();
+        resolve();
+      });
+    });
+  }
+
+  /** @returns whether the word came within the time. */
+  hear(word, ms) {
+    return new Promise((resolve) => {
+      const done = (heard) => {
+        clearTimeout(timer);
+        this.#heard.delete(look);
+        resolve(heard);
+      };
+      const look = () => {
+        if (this.words.has(word)) done(true);
+        else if (this.gone) done(false);
+      };
+      const timer = setTimeout(() => done(false), ms);
+      this.#heard.add(look);
+      look();
+    });
+  }
+
+  tell(line) {
+    this.#child.stdin.write(`${line}\n`);
+  }
+
+  kill() {
+    this.#child.kill('SIGKILL');
+  }
+}
+
+/**
+ * @param {object} options `schedule`: name. `seed`, `daemonKills`, `hostKills`, `dist`, `producer`,
+ *   `keep`: leave the files of a failed round.
+ * @returns what the oracle found, with kills and times.
+ */
+export async function runRound(options) {
+  const { schedule, seed, dist, producer } = options;
+  const plan = SCHEDULES[schedule];
+  const rand = random(mix(seed, schedule));
+  const scratch = scratchFolder(schedule);
+  const state = join(scratch, 'state');
+  const archive = join(scratch, 'archive');
+  mkdirSync(state, { mode: 0o700 });
+  mkdirSync(archive);
+  const errorsPath = join(scratch, 'stderr');
+  const errors = openSync(errorsPath, 'w');
+  const hosts = new Hosts({ program: [producer], state, scratch });
+  const started = performance.now();
+  const resumeMs = [];
+  const problems = [];
+  let daemonKills = 0;
+  let next = new Daemon(dist, errors);
+
+  const begin = async (life) => {
+    const daemon = next;
+    if (!(await daemon.hear('loaded', LIVENESS_MS))) throw new Error('A daemon did not load');
+    const { faults, killMs: _, early: __, ...rest } = life;
+    daemon.tell(
+      JSON.stringify({
+        stateDir: state,
+        segmentBytes: 65_536,
+        sync: 'system',
+        ...rest,
+        faults: { seed: Math.floor(rand() * 2 ** 32), archive, ...faults },
+      }),
+    );
+    next = new Daemon(dist, errors);
+    return daemon;
+  };
+
+  let busy = true;
+  const keepHosts = async (index) => {
+    const hostRand = random(mix(seed, schedule, 'host', index));
+    const { lifeMs, paceUs } = plan.hosts ?? {};
+    while (busy) {
+      const host = hosts.start({
+        threads: 2 + Math.floor(hostRand() * 3),
+        shared: hostRand() < 0.3 ? 1 : 0,
+        tee: hostRand() < 0.5 ? 1 : 0,
+        'pace-us': paceUs ?? Math.floor(2000 + hostRand() ** 2 * 20_000),
+        calls: Math.floor(5 + hostRand() * 60),
+        seed: Math.floor(hostRand() * 2 ** 31),
+      });
+      if (!lifeMs) break;
+      await Promise.race([host.ended, delay(lifeMs[0] + hostRand() * (lifeMs[1] - lifeMs[0]))]);
+      if (busy) hosts.kill(host);
+      await host.ended;
+    }
+  };
+  const keepers = [keepHosts(0), keepHosts(1)];
+
+  try {
+    while (daemonKills < options.daemonKills) {
+      const life = plan.life(rand);
+      const daemon = await begin(life);
+      if (!life.early && !(await daemon.hear('ready', LIVENESS_MS)) && !daemon.gone) {
+        // Faults may keep it from that; a daemon that is told that they are over must come up.
+        daemon.tell('calm');
+        if (!(await daemon.hear('ready', LIVENESS_MS)) && !daemon.gone) {
+          problems.push(`liveness: a daemon is not ready after ${LIVENESS_MS} ms without faults`);
+        }
+      }
+      if (daemon.readyMs) hosts.daemonIsReady();
+      await Promise.race([daemon.ended, delay(life.killMs)]);
+      daemon.kill();
+      await daemon.ended;
+      if (daemon.signal !== 'SIGKILL') problems.push(`liveness: a daemon ended with ${daemon.code}`);
+      daemonKills += 1;
+      if (process.env.TRACE) console.log(daemonKills, (performance.now() - started).toFixed(), [...daemon.words].join(), (daemon.ackMs - daemon.readyMs).toFixed(), life.killMs.toFixed());
+      if (daemon.ackMs) resumeMs.push(daemon.ackMs - daemon.readyMs);
+    }
+    busy = false;
+    const last = await begin({ faults: {} });
+    if (!(await last.hear('ready', LIVENESS_MS))) problems.push('liveness: no daemon at the end');
+    hosts.daemonIsReady();
+    const { late, unflushed } = await hosts.stopAll(LIVENESS_MS + 20_000);
+    await Promise.all(keepers);
+    if (late > 0) problems.push(`liveness: ${late} hosts did not end`);
+    if (unflushed > 0) problems.push(`liveness: ${unflushed} hosts could not flush`);
+    if (process.env.TRACE) console.log("hosts ended", (performance.now() - started).toFixed());
+    const until = performance.now() + LIVENESS_MS;
+    while (hosts.rings.length > 0 && performance.now() < until) await delay(10);
+    if (hosts.rings.length > 0) problems.push(`liveness: ${hosts.rings.length} rings are left`);
+    await delay(20);
+    last.tell('stop');
+    if (!(await last.hear('stopped 0', LIVENESS_MS))) problems.push('liveness: no clean stop');
+    last.kill();
+    await last.ended;
+  } finally {
+    busy = false;
+    hosts.close();
+    await next.hear('loaded', LIVENESS_MS);
+    next.kill();
+  }
+
+  const found = check([archive, join(state, 'journal')], hosts.sides);
+  found.problems.push(...problems);
+  const stderr = readFileSync(errorsPath, 'utf8');
+  if (/\n\s+at |Error: /.test(stderr)) found.problems.push(`stderr: ${stderr.slice(0, 500)}`);
+  const failed = found.problems.length > 0 || found.lost > 0;
+  if (!failed || !options.keep) rmSync(scratch, { recursive: true, force: true });
+  return {
+    ...found,
+    schedule,
+    seed,
+    failed,
+    scratch,
+    daemonKills,
+    hostKills: hosts.kills,
+    adoptionMs: hosts.adoptionMs,
+    resumeMs,
+    wallMs: performance.now() - started,
+  };
+}

@@ -1,0 +1,74 @@
+/** How hard a round is. `daemon`: what befalls each daemon; `hosts`: what runs meanwhile. */
+import { POINTS } from './inject.mjs';
+
+const between = (rand, low, high) => low + rand() * (high - low);
+const pick = (rand, list) => list[Math.floor(rand() * list.length)];
+const atPoint = (rand, points, most) => ({
+  point: pick(rand, points),
+  nth: 1 + Math.floor(rand() ** 2 * most),
+});
+
+const of = (...prefixes) => POINTS.filter((point) => prefixes.some((p) => point.startsWith(p)));
+
+/**
+ * A life: `killMs` after it is ready (or, with `early`, after it was told to start), `faults` as
+ * `inject.mjs` takes them, `sync` and other options of the daemon.
+ */
+export const SCHEDULES = {
+  random: {
+    life: (rand) => ({ killMs: between(rand, 20, 400), faults: {} }),
+  },
+  storm: {
+    life: (rand) => ({ killMs: between(rand, 0, 120), early: true, faults: {} }),
+  },
+  points: {
+    life: (rand) => ({ killMs: 700, faults: { kill: atPoint(rand, POINTS, 12) } }),
+    hosts: { lifeMs: [100, 900] },
+  },
+  disk: {
+    life: (rand) => ({
+      killMs: between(rand, 30, 500),
+      sync: pick(rand, ['disk', 'disk', 15]),
+      faults: {
+        short: pick(rand, [0, 0.3]),
+        slow: pick(rand, [0, 0.3]),
+        slowMs: 40,
+        eio: pick(rand, [0, 0.02, 0.1]),
+        kill: rand() < 0.5 ? atPoint(rand, of('sync', 'write'), 20) : undefined,
+      },
+    }),
+  },
+  full: {
+    life: (rand) => ({
+      killMs: between(rand, 200, 2500),
+      faults: { full: 0.03, fullMs: 300, short: 0.1 },
+    }),
+  },
+  rotation: {
+    life: (rand) => ({
+      killMs: 500,
+      journalBytes: 1_000_000,
+      faults: { short: 0.1, kill: atPoint(rand, of('rotate', 'trim', 'recover'), 4) },
+    }),
+    hosts: { paceUs: 1200 },
+  },
+  network: {
+    life: (rand) => ({
+      killMs: 600,
+      faults: {
+        drop: pick(rand, [0.02, 0.2]),
+        kill: atPoint(rand, of('ack', 'endpoint', 'sync'), 40),
+      },
+    }),
+  },
+  adoption: {
+    life: (rand) => ({
+      killMs: between(rand, 100, 700),
+      faults: { slow: 0.1, slowMs: 20, kill: atPoint(rand, of('adopt', 'write'), 3) },
+    }),
+    hosts: { lifeMs: [10, 200] },
+  },
+  clock: {
+    life: (rand) => ({ killMs: between(rand, 60, 600), faults: { clock: 0.05, drop: 0.01 } }),
+  },
+};
