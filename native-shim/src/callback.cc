@@ -1,6 +1,7 @@
 #include "callback.h"
 
 #include <cstdint>
+#include <cstdlib>
 #include <new>
 
 #include "platform.h"
@@ -36,11 +37,17 @@ constexpr Text Literal(const char* text, std::uint32_t size) noexcept { return {
 
 }  // namespace
 
+// malloc() and not new: the latter brings in the C++ runtime, which on Windows may bring a
+// process-wide exception handler along.
 Callback* Callback::Create(const Settings& settings) noexcept {
-  return new (std::nothrow) Callback(settings);
+  void* const memory = std::malloc(sizeof(Callback));
+  return memory == nullptr ? nullptr : new (memory) Callback(settings);
 }
 
-void Callback::Abandon() noexcept { delete this; }
+void Callback::Abandon() noexcept {
+  this->~Callback();
+  std::free(this);
+}
 
 bool Callback::Record(Ring* ring, const Recorder* recorder, const Open& open) noexcept {
   recording_ = session_.Open(ring, recorder, open);
@@ -92,7 +99,7 @@ std::uint32_t Callback::Release() noexcept {
     session_.Close();
   }
   if (settings_.inner != nullptr) settings_.inner->Release();
-  delete this;
+  Abandon();
   return 0;
 }
 
