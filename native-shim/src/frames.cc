@@ -11,7 +11,6 @@ namespace {
 constexpr std::uint32_t kHeaderElements = 5;
 constexpr std::uint32_t kCountersElements = 7;
 constexpr std::uint32_t kNewestElements = 6;
-constexpr std::uint64_t kUintLimit = std::uint64_t{1} << 53;
 
 template <typename E>
 constexpr std::uint64_t Number(E value) noexcept {
@@ -52,108 +51,6 @@ void Put(MsgpackWriter& w, const ProgressCall& newest) noexcept {
   w.Uint(newest.marks);
   w.Str(newest.text);
 }
-
-// Reads one flat msgpack array. Errors are sticky: after the first, everything is 0 and ok() is
-// false.
-class Reader {
- public:
-  Reader(const unsigned char* data, std::size_t size) noexcept : at_(data), left_(size) {}
-
-  bool ok() const noexcept { return ok_; }
-  bool at_end() const noexcept { return ok_ && left_ == 0; }
-
-  std::uint32_t Array() noexcept {
-    const unsigned tag = Byte();
-    std::uint64_t count = tag & 0x0f;
-    if (tag == 0xdc) {
-      count = BigEndian(2);
-    } else if (tag == 0xdd) {
-      count = BigEndian(4);
-    } else if ((tag & 0xf0) != 0x90) {
-      Fail();
-    }
-    if (count == 0 || count > kMaxFrameElements) Fail();
-    return ok_ ? static_cast<std::uint32_t>(count) : 0;
-  }
-
-  std::uint64_t Uint() noexcept { return UintOf(Byte()); }
-
-  // The same in a form that the table calls fixed.
-  std::uint64_t Fixed(unsigned wanted) noexcept {
-    const unsigned tag = Byte();
-    if (tag != wanted) Fail();
-    return UintOf(tag);
-  }
-
-  // A text, or nil where `nullable`.
-  Text Str(bool nullable) noexcept {
-    const unsigned tag = Byte();
-    if (ok_ && nullable && tag == 0xc0) return {};
-    return StrOf(tag);
-  }
-
-  // Goes over one element of a flat frame, whatever it is.
-  void Skip() noexcept {
-    const unsigned tag = Byte();
-    if (tag == 0xc0) return;
-    if (tag >= 0xc4 && tag <= 0xc6) {
-      Take(BigEndian(1u << (tag - 0xc4)));
-    } else if ((tag & 0xe0) == 0xa0 || (tag >= 0xd9 && tag <= 0xdb)) {
-      StrOf(tag);
-    } else {
-      UintOf(tag);
-    }
-  }
-
- private:
-  void Fail() noexcept { ok_ = false; }
-
-  const unsigned char* Take(std::uint64_t count) noexcept {
-    if (!ok_ || count > left_) {
-      Fail();
-      return nullptr;
-    }
-    const unsigned char* start = at_;
-    at_ += count;
-    left_ -= static_cast<std::size_t>(count);
-    return start;
-  }
-  unsigned Byte() noexcept {
-    const unsigned char* byte = Take(1);
-    return byte == nullptr ? 0u : *byte;
-  }
-  std::uint64_t BigEndian(unsigned count) noexcept {
-    const unsigned char* bytes = Take(count);
-    std::uint64_t value = 0;
-    for (unsigned i = 0; bytes != nullptr && i < count; i++) value = value << 8 | bytes[i];
-    return value;
-  }
-  std::uint64_t UintOf(unsigned tag) noexcept {
-    if (tag < 0x80) return ok_ ? tag : 0;
-    if (tag < 0xcc || tag > 0xcf) {
-      Fail();
-      return 0;
-    }
-    const std::uint64_t value = BigEndian(1u << (tag - 0xcc));
-    if (value >= kUintLimit) Fail();
-    return ok_ ? value : 0;
-  }
-  Text StrOf(unsigned tag) noexcept {
-    std::uint64_t size = tag & 0x1f;
-    if (tag >= 0xd9 && tag <= 0xdb) {
-      size = BigEndian(1u << (tag - 0xd9));
-    } else if ((tag & 0xe0) != 0xa0) {
-      Fail();
-    }
-    const unsigned char* bytes = Take(size);
-    if (bytes == nullptr) return {};
-    return {reinterpret_cast<const char*>(bytes), static_cast<std::uint32_t>(size)};
-  }
-
-  const unsigned char* at_;
-  std::size_t left_;
-  bool ok_ = true;
-};
 
 }  // namespace
 
@@ -319,73 +216,6 @@ std::size_t EncodeClock(const Stamp& stamp, std::uint64_t wall_us, Buffer out) n
 void PatchSeq(unsigned char* body, std::uint64_t seq) noexcept {
   // Behind the array's head (one byte, or three from 16 elements on), the kind and the tag.
   StoreBigEndian64(body + (body[0] == 0xdc ? 5 : 3), seq);
-}
-
-unsigned KindOf(const unsigned char* body, std::size_t size_bytes) noexcept {
-  Reader r(body, size_bytes);
-  r.Array();
-  const std::uint64_t kind = r.Uint();
-  return r.ok() && kind <= 0xffff ? static_cast<unsigned>(kind) : 0;
-}
-
-bool DecodeProgress(const unsigned char* body, std::size_t size_bytes, std::uint64_t* session,
-                    ProgressCall* call) noexcept {
-  Reader r(body, size_bytes);
-  if (r.Array() < kHeaderElements + 5 || r.Uint() != Number(Kind::kProgress)) return false;
-  r.Uint();  // seq
-  call->time_us = r.Uint();
-  r.Uint();  // thread
-  *session = r.Uint();
-  call->call = r.Uint();
-  call->index = static_cast<std::uint32_t>(r.Uint());
-  call->max = static_cast<std::uint32_t>(r.Uint());
-  call->marks = static_cast<std::uint32_t>(r.Uint());
-  call->text = r.Str(true);
-  return r.ok();
-}
-
-bool IsSequenced(const unsigned char* body, std::size_t size_bytes, std::uint64_t seq) noexcept {
-  Reader r(body, size_bytes);
-  const std::uint32_t count = r.Array();
-  if (count < kHeaderElements) return false;
-  r.Uint();  // kind
-  const bool same = r.Fixed(0xcf) == seq;
-  r.Fixed(0xcf);  // time
-  r.Fixed(0xce);  // thread
-  r.Uint();       // session
-  for (std::uint32_t i = kHeaderElements; i < count; i++) r.Skip();
-  return same && r.at_end();
-}
-
-DaemonFrame DecodeDaemonFrame(const unsigned char* body, std::size_t size_bytes) noexcept {
-  using Type = DaemonFrame::Type;
-  DaemonFrame frame;
-  Reader r(body, size_bytes);
-  const std::uint32_t elements = r.Array() - 1;
-  const std::uint64_t kind = r.Uint();
-  if (!r.ok()) return frame;
-  Type type = Type::kUnknown;
-  std::uint32_t wanted = 0;
-  if (kind == Number(Kind::kDaemonWelcome)) {
-    type = Type::kWelcome;
-    wanted = 2;
-    frame.protocol = static_cast<std::uint32_t>(r.Uint());
-    frame.durable = r.Uint();
-  } else if (kind == Number(Kind::kDaemonAck)) {
-    type = Type::kAck;
-    wanted = 1;
-    frame.durable = r.Uint();
-  } else if (kind == Number(Kind::kDaemonRefused)) {
-    type = Type::kRefused;
-    wanted = 2;
-    frame.reason = static_cast<std::uint32_t>(r.Uint());
-    frame.text = r.Str(false);
-  } else if (kind == Number(Kind::kDaemonBye)) {
-    type = Type::kBye;
-  }
-  if (!r.ok() || elements < wanted) return DaemonFrame();
-  frame.type = type;
-  return frame;
 }
 
 }  // namespace mapisync

@@ -156,6 +156,13 @@ void FreesAPadWithItsRecord() {
   t.ring.FreeTo(10);
   CHECK_EQ(t.ring.head().unit(), RecordUnits(50));
   CHECK(t.AllFreeIsZero());
+  // Not even where nothing stands behind it yet.
+  t.StartAt(20, 510);
+  Ring::Attempt attempt;
+  CHECK(t.ring.Prepare(50, false, Room::kMust, &attempt));
+  CHECK(!t.ring.Claim(attempt));
+  t.ring.FreeTo(20);
+  CHECK_EQ(t.ring.head().unit(), 510u);
 }
 
 // The stages of Append(), with a thread stopped for good between two of them.
