@@ -1,8 +1,9 @@
-// A test program is a list of named functions: int main() { return check::Run({{"name", function}}); }
-// A failed check is printed, its test goes on, and the program ends with 1.
+// A test program is a list of named functions: int main() { return check::Run({{"name",
+// function}}); } A failed check is printed, its test goes on, and the program ends with 1.
 #ifndef MAPISYNC_TESTS_CHECK_H_
 #define MAPISYNC_TESTS_CHECK_H_
 
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <initializer_list>
@@ -46,10 +47,13 @@ inline int Run(std::initializer_list<Test> tests) {
   int failed = 0;
   for (const Test& test : tests) {
     const int before = failures;
+    const auto start = std::chrono::steady_clock::now();
     test.run();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
     const bool ok = failures == before;
     (ok ? passed : failed)++;
     if (!ok) std::printf("FAILED %s\n", test.name);
+    if (took.count() > 1) std::printf("%s took %.1f s\n", test.name, took.count());
     std::fflush(stdout);
   }
   std::printf("%d passed, %d failed\n", passed, failed);
