@@ -1,5 +1,6 @@
-// A test program is a list of named functions: int main() { return check::Run({{"name",
-// function}}); } A failed check is printed, its test goes on, and the program ends with 1.
+// A test program is a list of named functions:
+//   int main() { return check::Run({{"name", function}}); }
+// A failed check is printed, its test goes on, and the program ends with 1.
 #ifndef MAPISYNC_TESTS_CHECK_H_
 #define MAPISYNC_TESTS_CHECK_H_
 
