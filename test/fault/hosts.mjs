@@ -86,7 +86,8 @@ export class Hosts {
   }
 
   get rings() {
-    return existsSync(this.#rings) ? readdirSync(this.#rings) : [];
+    if (!existsSync(this.#rings)) return [];
+    return readdirSync(this.#rings).filter((name) => name.endsWith('.ring'));
   }
 
   get #rings() {
@@ -105,7 +106,6 @@ export class Hosts {
   /** The ring file of a process, by the pid in its header. */
   #ringOf(pid) {
     for (const name of this.rings) {
-      if (!name.endsWith('.ring')) continue;
       const path = join(this.#rings, name);
       if (!this.#pids.has(path)) {
         try {

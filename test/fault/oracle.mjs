@@ -53,6 +53,7 @@ export function check(dirs, sides) {
     wrong_totals: 0,
     invented: 0,
     lost: 0,
+    holes: 0,
     merged: 0,
     problems: [],
   };
@@ -118,7 +119,10 @@ function readSessions(dirs, found, note) {
       if (place <= (rings.get(ring) ?? 0)) note('out_of_order', `record ${id} (${name})`);
       else rings.set(ring, place);
     }
-    if (name === 'frames.lost') found.lost += sum(Object.values(record.lost.by_kind));
+    // A hole is a call that did not return.
+    if (name === 'frames.lost') {
+      found[record.lost.reason === 'hole' ? 'holes' : 'lost'] += sum(Object.values(record.lost.by_kind));
+    }
     if (!record.session) continue;
     const session = sessionOf(record);
     if (name === 'session.opened') session.opened += 1;

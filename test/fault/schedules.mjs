@@ -11,12 +11,17 @@ const atPoint = (rand, points, most) => ({
 const of = (...prefixes) => POINTS.filter((point) => prefixes.some((p) => point.startsWith(p)));
 
 /**
- * A life: `killMs` after it is ready (or, with `early`, after it was told to start), `faults` as
+ * A life: `killMs` after it is ready, after its first acknowledgement (`after: 'ack'`), or after it was
+ * told to start (`early`); `faults` as
  * `inject.mjs` takes them, `sync` and other options of the daemon.
  */
 export const SCHEDULES = {
   random: {
-    life: (rand) => ({ killMs: between(rand, 20, 400), faults: {} }),
+    life: (rand) => ({
+      killMs: between(rand, 0, 400),
+      after: pick(rand, ['ready', 'ack']),
+      faults: {},
+    }),
   },
   storm: {
     life: (rand) => ({ killMs: between(rand, 0, 120), early: true, faults: {} }),
@@ -27,7 +32,8 @@ export const SCHEDULES = {
   },
   disk: {
     life: (rand) => ({
-      killMs: between(rand, 30, 500),
+      killMs: between(rand, 0, 400),
+      after: pick(rand, ['ready', 'ack', 'ack']),
       sync: pick(rand, ['disk', 'disk', 15]),
       faults: {
         short: pick(rand, [0, 0.3]),
@@ -50,7 +56,7 @@ export const SCHEDULES = {
       journalBytes: 1_000_000,
       faults: { short: 0.1, kill: atPoint(rand, of('rotate', 'trim', 'recover'), 4) },
     }),
-    hosts: { paceUs: 1200 },
+    hosts: { paceUs: 5000 },
   },
   network: {
     life: (rand) => ({

@@ -33,7 +33,11 @@ export function stopProducer(path) {
 function readHead(fd) {
   const head = Buffer.alloc(HEADER_BYTES);
   readSync(fd, head, 0, HEADER_BYTES, 0);
+  const first = Buffer.alloc(4);
+  readSync(fd, first, 0, 4, HEADER_BYTES);
   return {
+    /** The first session is there, and so is the ring. */
+    attached: first.readUInt32LE() >= STATE.attached,
     started: head.readUInt32LE(0) === MAGIC,
     used: Math.min(head.readUInt32LE(8), ENTRIES),
     finished: head.readUInt32LE(12) === 1,

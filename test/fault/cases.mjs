@@ -1,0 +1,2 @@
+/** Seeds that failed once, named after what was wrong. They run first. */
+export const NAMED_CASES = {};

@@ -1,0 +1,183 @@
+/**
+ * `npm run fault -- [--daemon-kills N] [--host-kills N] [--schedule S] [--seed X] [--json FILE]
+ * [--quick] [--wine] [--mutants] [--crash-states]`: kills daemons and hosts, and holds the journal to
+ * what every call returned. Each round prints its seed; the same seed makes the same plan again.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { root } from '../../bin/native.mjs';
+import { buildProducer, EAGER } from './build.mjs';
+import { NAMED_CASES } from './cases.mjs';
+import { runCrashStates } from './crash-states.mjs';
+import { plainDaemon, runHostRound } from './host-round.mjs';
+import { runMutants } from './mutants.mjs';
+import { runRound } from './round.mjs';
+import { SCHEDULES } from './schedules.mjs';
+import { whyNoWine, wineHosts } from './wine.mjs';
+
+/** So many kills share a state directory before it is looked through. */
+const KILLS_A_ROUND = 100;
+const HOST_KILLS_A_ROUND = 250;
+
+const { values } = parseArgs({
+  options: {
+    'daemon-kills': { type: 'string' },
+    'host-kills': { type: 'string' },
+    schedule: { type: 'string' },
+    seed: { type: 'string' },
+    json: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    wine: { type: 'boolean', default: false },
+    mutants: { type: 'boolean', default: false },
+    'crash-states': { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
+  },
+});
+
+const number = (name, otherwise) => {
+  const text = values[name];
+  if (text === undefined) return otherwise;
+  if (!/^[0-9]+$/.test(text)) {
+    process.stderr.write(`Cannot run: --${name} wants a number, got "${text}"\n`);
+    process.exit(2);
+  }
+  return Number(text);
+};
+const names = values.schedule ? values.schedule.split(',') : Object.keys(SCHEDULES);
+for (const name of names) {
+  if (SCHEDULES[name] || name === 'hosts') continue;
+  const known = [...Object.keys(SCHEDULES), 'hosts'].join(', ');
+  process.stderr.write(`Cannot run: no schedule "${name}"; expected some of ${known}\n`);
+  process.exit(2);
+}
+const seed = number('seed', Math.floor(Math.random() * 2 ** 31));
+const alone = values.mutants || values['crash-states'];
+const daemonKills = number('daemon-kills', alone || values.wine ? 0 : values.quick ? 90 : 900);
+const hostKills = number('host-kills', alone ? 0 : values.quick ? 150 : 1000);
+const dist = join(root, 'dist');
+const started = performance.now();
+const say = (line) => process.stdout.write(`${line}\n`);
+
+const total = {
+  seed,
+  daemon_kills: 0,
+  host_kills: 0,
+  frames_must: 0,
+  missing: 0,
+  twice: 0,
+  out_of_order: 0,
+  unreadable_lines: 0,
+};
+const extra = { wrong_totals: 0, invented: 0, lost: 0 };
+const adoptionMs = [];
+const resumeMs = [];
+let passed = 0;
+let failed = 0;
+
+function percentile(list, share) {
+  if (list.length === 0) return null;
+  const sorted = [...list].sort((a, b) => a - b);
+  return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]);
+}
+
+function take(result) {
+  total.daemon_kills += result.daemonKills;
+  total.host_kills += result.hostKills;
+  for (const key of Object.keys(total)) if (key in result && key !== 'seed') total[key] += result[key];
+  for (const key of Object.keys(extra)) extra[key] += result[key];
+  for (const ms of result.adoptionMs) adoptionMs.push(ms);
+  for (const ms of result.resumeMs) resumeMs.push(ms);
+  const kills = `${result.daemonKills} daemon kills, ${result.hostKills} host kills`;
+  const took = `${(result.wallMs / 1000).toFixed(1)} s`;
+  const what = `${result.schedule} seed ${result.seed}: ${kills}, ${result.frames_must} must-frames`;
+  if (!result.failed) {
+    passed += 1;
+    say(`ok     ${what}, ${took}`);
+    return;
+  }
+  failed += 1;
+  say(`FAILED ${what}, ${took}${values.keep ? `, ${result.scratch}` : ''}`);
+  if (result.lost > 0) say(`       lost: ${result.lost} frames`);
+  for (const problem of result.problems) say(`       ${problem}`);
+}
+
+/** @param parts [name, passed, failed] */
+function count(name, good, bad) {
+  passed += good;
+  failed += bad;
+  say(`${bad === 0 ? 'ok    ' : 'FAILED'} ${name}: ${good} passed, ${bad} failed`);
+}
+
+const eager = async () => (await buildProducer('eager', { edits: EAGER })).path;
+const keep = values.keep;
+
+if (daemonKills > 0) {
+  const producer = await eager();
+  if (!values.schedule) {
+    for (const [name, options] of Object.entries(NAMED_CASES)) {
+      say(`       ${name}`);
+      take(await runRound({ ...options, dist, producer, keep }));
+    }
+  }
+  const schedules = names.filter((name) => name !== 'hosts');
+  const share = Math.ceil(daemonKills / schedules.length);
+  // Round after round of all of them, so that a run that is cut short has seen each.
+  for (let done = 0, round = 0; done < share; done += KILLS_A_ROUND, round++) {
+    for (const schedule of schedules) {
+      const kills = Math.min(KILLS_A_ROUND, share - done);
+      const options = { schedule, seed: seed + round, daemonKills: kills, dist, producer, keep };
+      take(await runRound(options));
+    }
+  }
+}
+
+const withHosts = !values.schedule || names.includes('hosts');
+if (hostKills > 0 && withHosts && !values.wine) {
+  const { path } = await buildProducer('plain');
+  for (let done = 0, round = 0; done < hostKills; done += HOST_KILLS_A_ROUND, round++) {
+    take(
+      await runHostRound({
+        seed: seed + round,
+        hostKills: Math.min(HOST_KILLS_A_ROUND, hostKills - done),
+        producer: [path],
+        startDaemon: plainDaemon(dist),
+        keep,
+      }),
+    );
+  }
+}
+
+if (hostKills > 0 && values.wine) {
+  const missing = whyNoWine();
+  if (missing) say(`SKIPPED host kills under Wine: ${missing}`);
+  else {
+    const how = await wineHosts();
+    for (let done = 0, round = 0; done < hostKills; done += HOST_KILLS_A_ROUND, round++) {
+      const kills = Math.min(HOST_KILLS_A_ROUND, hostKills - done);
+      take(await runHostRound({ ...how, seed: seed + round, hostKills: kills, keep }));
+    }
+  }
+}
+
+if (values['crash-states'] || (!alone && !values.wine && !values.schedule)) {
+  const states = await runCrashStates({ dist, seed, least: values.quick ? 3000 : 10_000, say });
+  count(`crash states of the journal, seed ${seed}`, states.states - states.bad, states.bad);
+}
+
+if (values.mutants) {
+  const { caught, survived } = await runMutants({ quick: values.quick, say });
+  count('mutants', caught, survived);
+}
+
+const wallS = Math.round((performance.now() - started) / 1000);
+const report = {
+  ...total,
+  adoption_p99_ms: percentile(adoptionMs, 0.99),
+  resume_p99_ms: percentile(resumeMs, 0.99),
+  wall_s: wallS,
+};
+if (values.json) writeFileSync(values.json, `${JSON.stringify({ ...report, ...extra })}\n`);
+say(JSON.stringify(report));
+say(`${passed} passed, ${failed} failed`);
+process.exitCode = failed > 0 ? 1 : 0;
