@@ -420,7 +420,7 @@ void SurvivesRandomBytes() {
   Scene it;
   it.daemon.Start();
   it.Open();
-  for (int i = 0; i < 300 / kThinning; i++) {
+  for (unsigned i = 0; i < 300 / kThinning; i++) {
     CHECK(it.Until([&] { return it.worker->is_connected(); }));
     std::string bytes;
     for (int n = 0; n < 40; n++) {
@@ -497,7 +497,7 @@ void KeepsWithinTheWindow() {
   it.daemon.Start();
   it.daemon.faults.acks = false;
   it.Open();
-  for (int i = 0; i < 300 / kThinning; i++) it.Progress(4000);
+  for (int i = 0; i < 300; i++) it.Progress(4000);
   it.For(500);
   std::size_t sent = 0;
   for (const GotFrame& frame : it.daemon.frames) sent += frame.seq != 0 ? frame.body.size() + 4 : 0;
