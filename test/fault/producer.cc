@@ -67,7 +67,7 @@ struct Options {
   std::uint32_t sessions = 0;   // A thread ends after so many; 0: when told to.
   std::uint32_t calls = 40;     // Must-calls of a session and thread, at most.
   std::uint32_t pace_us = 500;  // Between two must-calls of a thread.
-  bool busy = false;            // Calls Progress meanwhile, else sleeps.
+  std::uint32_t busy_us = 0;    // Calls Progress that often meanwhile, spinning; 0: sleeps.
   bool shared = false;          // All threads in one session.
   bool tee = false;
   std::uint32_t flush_ms = 20000;
@@ -165,14 +165,17 @@ void Call(mapisync::ProgressCallback* callback, Entry* entry, std::uint32_t thre
   Calls& calls = entry->calls[thread];
   char16_t text[512];
   std::uint64_t due_us = 0;
+  std::uint64_t progress_due_us = 0;
   const std::uint32_t count = 1 + random->Below(options.calls);
   for (std::uint32_t i = 0; i < count && !Stopped();) {
     const std::uint64_t now_us = NowUs();
-    if (now_us < due_us && !options.busy) {
+    if (now_us < due_us && options.busy_us == 0) {
       std::this_thread::sleep_for(std::chrono::microseconds(due_us - now_us));
       continue;
     }
     const bool must = now_us >= due_us;
+    if (!must && now_us < progress_due_us) continue;
+    progress_due_us = now_us + options.busy_us;
     const std::uint32_t kind = must ? random->Below(4) : 3;
     if (kind == 3) {
       const std::uint32_t number = ++calls.progress_begun;
@@ -281,8 +284,8 @@ bool Parse(int count, char** args) {
       options.calls = small < 1 ? 1 : small;
     } else if (!std::strcmp(name, "--pace-us")) {
       options.pace_us = small;
-    } else if (!std::strcmp(name, "--busy")) {
-      options.busy = value != 0;
+    } else if (!std::strcmp(name, "--busy-us")) {
+      options.busy_us = small;
     } else if (!std::strcmp(name, "--shared")) {
       options.shared = value != 0;
     } else if (!std::strcmp(name, "--tee")) {
