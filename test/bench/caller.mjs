@@ -179,7 +179,8 @@ export async function run({ quick, say }) {
         ratio.spdlog_threads4 = share(compared, 'sink24_threads4', 'spdlog_threads4');
         peer.spdlog_threads4_p50_ns = compared.spdlog_threads4.p50;
       }
-      if (ratio.spdlog.median > MAX_SHARE_OF_SPDLOG) {
+      // A quick run shows that the bench works; too few bursts to judge by.
+      if (!quick && ratio.spdlog.median > MAX_SHARE_OF_SPDLOG) {
         failures.push(
           `Progress costs ${ratio.spdlog.median.toFixed(2)} of spdlog, more than ${MAX_SHARE_OF_SPDLOG}`,
         );
