@@ -173,7 +173,15 @@ function makeFrames(rand, count) {
       session = seq;
       calls = { progress: 0, errors: 0 };
       const names = { flags: null, provider: 'p', store: null };
-      frames.push({ kind: 'open', ...header, session, attach: 3, ...names, wallUs: 1e15, callback: 0 });
+      frames.push({
+        kind: 'open',
+        ...header,
+        session,
+        attach: 3,
+        ...names,
+        wallUs: 1e15,
+        callback: 0,
+      });
       continue;
     }
     const what = rand();
@@ -387,9 +395,11 @@ function judge(dir, rings, frames, acknowledged, trimmed) {
   if (durable < acknowledged) {
     // Progress without a record is freed in the ring, which says so in its hello.
     const lost = frames.slice(durable, acknowledged).find(isMust);
-    if (lost) return `seq ${lost.seq} was acknowledged (${acknowledged}) and is forgotten (${durable})`;
+    if (lost)
+      return `seq ${lost.seq} was acknowledged (${acknowledged}) and is forgotten (${durable})`;
   }
-  if (highest > durable) return `seq ${highest} is there, and would be taken again after ${durable}`;
+  if (highest > durable)
+    return `seq ${highest} is there, and would be taken again after ${durable}`;
   for (let seq = 1; seq <= acknowledged; seq++) {
     if (isMust(frames[seq - 1]) && !seqs.has(seq) && !trimmed.has(seq)) {
       return `seq ${seq} of ${acknowledged} acknowledged is missing`;
@@ -410,12 +420,7 @@ async function main(dist, seed, least) {
   const { recover } = await load('daemon/recovery.js');
   const rand = random(mix(seed, 'crash-states'));
   const frames = makeFrames(rand, 1200);
-  const acknowledged = await record(
-    { Hub, Fold, Journal, LineMaker, recover },
-    rand,
-    frames,
-    8,
-  );
+  const acknowledged = await record({ Hub, Fold, Journal, LineMaker, recover }, rand, frames, 8);
   life = -1;
 
   const dir = join(scratch, 'state');

@@ -158,11 +158,13 @@ fs.unlinkSync = (path) => {
   sync.unlinkSync(path);
   if (isRing(path)) hit('adopt.after');
 };
-const cut = (name) => (path, ...rest) => {
-  hit('recover.cut');
-  sync[name](path, ...rest);
-  hit('recover.after');
-};
+const cut =
+  (name) =>
+  (path, ...rest) => {
+    hit('recover.cut');
+    sync[name](path, ...rest);
+    hit('recover.after');
+  };
 fs.truncateSync = cut('truncateSync');
 fs.ftruncateSync = cut('ftruncateSync');
 fs.renameSync = (from, to) => {

@@ -94,7 +94,8 @@ function readSessions(dirs, found, note) {
     if (!numbers) calls.set(Number(thread), (numbers = []));
     const last = numbers.at(-1) ?? 0;
     if (numbers.includes(Number(number))) note('twice', `${id}: call ${thread}:${number}`);
-    else if (Number(number) < last) note('out_of_order', `${id}: ${thread}:${number} after ${last}`);
+    else if (Number(number) < last)
+      note('out_of_order', `${id}: ${thread}:${number} after ${last}`);
     else numbers.push(Number(number));
   };
 
@@ -108,8 +109,7 @@ function readSessions(dirs, found, note) {
     if (group && (record.group?.of !== group.of || record.group.n !== group.n + 1)) {
       note('missing', `rest of the group of ${group.id}`);
     }
-    group =
-      record.group && record.group.n < record.group.of ? { ...record.group, id } : undefined;
+    group = record.group && record.group.n < record.group.of ? { ...record.group, id } : undefined;
     if (name.startsWith('snapshot.')) continue;
     if (ids.has(id)) note('twice', `record ${id} (${name})`);
     ids.add(id);
@@ -121,7 +121,9 @@ function readSessions(dirs, found, note) {
     }
     // A hole is a call that did not return.
     if (name === 'frames.lost') {
-      found[record.lost.reason === 'hole' ? 'holes' : 'lost'] += sum(Object.values(record.lost.by_kind));
+      found[record.lost.reason === 'hole' ? 'holes' : 'lost'] += sum(
+        Object.values(record.lost.by_kind),
+      );
     }
     if (!record.session) continue;
     const session = sessionOf(record);
