@@ -69,6 +69,8 @@ export class Daemon {
   readonly #sockets = new Set<Socket>();
   readonly #bootId = bootId();
   #core: Core | undefined;
+  /** The journal is open and dead rings are adopted, for the first time. */
+  #begun: () => void = () => {};
   #durableEnd: Cursor = { segment: 0, offset: 0 };
   #greeting = 0;
   #pipe = '';
@@ -79,7 +81,11 @@ export class Daemon {
   /** Reads the journal, opens a new segment, and adopts what dead processes left. */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options);
-    await daemon.#begin();
+    await new Promise<void>((resolve, reject) => {
+      // If the journal fails meanwhile, this attempt never ends, and the one that starts over does.
+      daemon.#begun = resolve;
+      daemon.#begin().then(resolve, reject);
+    });
     daemon.#ticker = setInterval(() => daemon.#tick(), TICK_MS);
     return daemon;
   }
@@ -269,6 +275,7 @@ export class Daemon {
       if (!this.#stopping) setTimeout(() => this.#startOver(), DISK_RETRY_MS).unref();
     };
     this.#begin().then(() => {
+      this.#begun();
       this.#lastTrouble = undefined;
       this.#record({
         event_name: 'journal.failed',
