@@ -4,10 +4,8 @@
  * what every call returned. Each round prints its seed; the same seed makes the same plan again.
  */
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { root } from '../../bin/native.mjs';
-import { buildProducer, EAGER } from './build.mjs';
+import { buildDaemon, buildProducer, EAGER } from './build.mjs';
 import { NAMED_CASES } from './cases.mjs';
 import { runCrashStates } from './crash-states.mjs';
 import { plainDaemon, runHostRound } from './host-round.mjs';
@@ -55,7 +53,8 @@ const seed = number('seed', Math.floor(Math.random() * 2 ** 31));
 const alone = values.mutants || values['crash-states'];
 const daemonKills = number('daemon-kills', alone || values.wine ? 0 : values.quick ? 90 : 900);
 const hostKills = number('host-kills', alone ? 0 : values.quick ? 150 : 1000);
-const dist = join(root, 'dist');
+// A copy, so that a build beside does not change what is tested.
+const dist = buildDaemon('plain', []);
 const started = performance.now();
 const say = (line) => process.stdout.write(`${line}\n`);
 
@@ -84,9 +83,11 @@ function percentile(list, share) {
 function take(result) {
   total.daemon_kills += result.daemonKills;
   total.host_kills += result.hostKills;
-  for (const key of Object.keys(total)) if (key in result && key !== 'seed') total[key] += result[key];
+  for (const key of Object.keys(total))
+    if (key in result && key !== 'seed') total[key] += result[key];
   for (const key of Object.keys(extra)) extra[key] += result[key];
-  for (const ms of result.adoptionMs) adoptionMs.push(ms);
+  // Where daemons die, too, the time to adoption says when one lived.
+  if (result.schedule === 'hosts') for (const ms of result.adoptionMs) adoptionMs.push(ms);
   for (const ms of result.resumeMs) resumeMs.push(ms);
   const kills = `${result.daemonKills} daemon kills, ${result.hostKills} host kills`;
   const took = `${(result.wallMs / 1000).toFixed(1)} s`;

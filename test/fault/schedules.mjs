@@ -43,10 +43,11 @@ export const SCHEDULES = {
         kill: rand() < 0.5 ? atPoint(rand, of('sync', 'write'), 20) : undefined,
       },
     }),
+    hosts: { lifeMs: [50, 600] },
   },
   full: {
     life: (rand) => ({
-      killMs: between(rand, 200, 2500),
+      killMs: between(rand, 100, 1500),
       faults: { full: 0.03, fullMs: 300, short: 0.1 },
     }),
   },
@@ -75,6 +76,11 @@ export const SCHEDULES = {
     hosts: { lifeMs: [10, 200] },
   },
   clock: {
-    life: (rand) => ({ killMs: between(rand, 60, 600), faults: { clock: 0.05, drop: 0.01 } }),
+    life: (rand) => ({
+      killMs: between(rand, 0, 500),
+      after: pick(rand, ['ready', 'ack']),
+      sync: pick(rand, ['system', 15]),
+      faults: { clock: 0.05, drop: 0.01 },
+    }),
   },
 };
