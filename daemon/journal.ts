@@ -113,7 +113,14 @@ export class Journal {
     await this.#makeReserve();
     this.#planRotation();
     const first = this.#queue.shift();
-    if (first?.type === 'rotate') await this.#rotate(first.snapshot);
+    if (first?.type !== 'rotate') return;
+    try {
+      await this.#rotate(first.snapshot);
+    } catch (error) {
+      await this.#file?.close().catch(() => {});
+      this.#file = undefined;
+      throw error;
+    }
   }
 
   /**
