@@ -17,6 +17,7 @@ const START_MS = 20_000;
  */
 export async function runHostRound(options) {
   const { seed, producer, startDaemon, path, env, atOnce = 2, onDisk = false } = options;
+  const { livenessMs = LIVENESS_MS } = options;
   const rand = random(mix(seed, 'hosts'));
   const scratch = onDisk
     ? mkdtempSync(join(tmpdir(), 'mapisync-fault-hosts-'))
@@ -33,7 +34,8 @@ export async function runHostRound(options) {
     while (begun < options.hostKills) {
       begun += 1;
       // Of more dead rings than a few the oldest would be overwritten by the next host.
-      while (hosts.unadopted >= MOST_UNADOPTED) await delay(2);
+      const patience = performance.now() + livenessMs;
+      while (hosts.unadopted >= MOST_UNADOPTED && performance.now() < patience) await delay(2);
       const shared = rand() < 0.3 ? 1 : 0;
       const host = hosts.start({
         threads: 4,
@@ -58,7 +60,7 @@ export async function runHostRound(options) {
   try {
     if (!(await daemon.ready())) throw new Error('The daemon is not ready');
     await Promise.all(Array.from({ length: atOnce }, keepKilling));
-    const until = performance.now() + LIVENESS_MS;
+    const until = performance.now() + livenessMs;
     while (hosts.rings.length > 0 && performance.now() < until) await delay(10);
     if (hosts.rings.length > 0) problems.push(`liveness: ${hosts.rings.length} rings are left`);
     await delay(20);

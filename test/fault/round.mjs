@@ -85,7 +85,7 @@ export class Daemon {
  * @returns what the oracle found, with kills and times.
  */
 export async function runRound(options) {
-  const { schedule, seed, dist, producer } = options;
+  const { schedule, seed, dist, producer, livenessMs = LIVENESS_MS } = options;
   const plan = SCHEDULES[schedule];
   const rand = random(mix(seed, schedule));
   const scratch = scratchFolder(schedule);
@@ -104,7 +104,7 @@ export async function runRound(options) {
 
   const begin = async (life) => {
     const daemon = next;
-    if (!(await daemon.hear('loaded', LIVENESS_MS))) throw new Error('A daemon did not load');
+    if (!(await daemon.hear('loaded', livenessMs))) throw new Error('A daemon did not load');
     const { faults, killMs: _, early: __, after: ___, ...rest } = life;
     daemon.tell(
       JSON.stringify({
@@ -146,11 +146,11 @@ export async function runRound(options) {
     while (daemonKills < options.daemonKills) {
       const life = plan.life(rand);
       const daemon = await begin(life);
-      if (!life.early && !(await daemon.hear('ready', LIVENESS_MS)) && !daemon.gone) {
+      if (!life.early && !(await daemon.hear('ready', livenessMs)) && !daemon.gone) {
         // Faults may keep it from that; a daemon that is told that they are over must come up.
         daemon.tell('calm');
-        if (!(await daemon.hear('ready', LIVENESS_MS)) && !daemon.gone) {
-          problems.push(`liveness: a daemon is not ready after ${LIVENESS_MS} ms without faults`);
+        if (!(await daemon.hear('ready', livenessMs)) && !daemon.gone) {
+          problems.push(`liveness: a daemon is not ready after ${livenessMs} ms without faults`);
         }
       }
       if (daemon.readyMs) hosts.daemonIsReady();
@@ -168,24 +168,24 @@ export async function runRound(options) {
     }
     busy = false;
     const last = await begin({ faults: {} });
-    if (!(await last.hear('ready', LIVENESS_MS))) problems.push('liveness: no daemon at the end');
+    if (!(await last.hear('ready', livenessMs))) problems.push('liveness: no daemon at the end');
     hosts.daemonIsReady();
-    const { late, unflushed } = await hosts.stopAll(LIVENESS_MS + 20_000);
+    const { late, unflushed } = await hosts.stopAll(2 * livenessMs);
     await Promise.all(keepers);
     if (late > 0) problems.push(`liveness: ${late} hosts did not end`);
     if (unflushed > 0) problems.push(`liveness: ${unflushed} hosts could not flush`);
-    const until = performance.now() + LIVENESS_MS;
+    const until = performance.now() + livenessMs;
     while (hosts.rings.length > 0 && performance.now() < until) await delay(10);
     if (hosts.rings.length > 0) problems.push(`liveness: ${hosts.rings.length} rings are left`);
     await delay(20);
     last.tell('stop');
-    if (!(await last.hear('stopped 0', LIVENESS_MS))) problems.push('liveness: no clean stop');
+    if (!(await last.hear('stopped 0', livenessMs))) problems.push('liveness: no clean stop');
     last.kill();
     await last.ended;
   } finally {
     busy = false;
     hosts.close();
-    await next.hear('loaded', LIVENESS_MS);
+    await next.hear('loaded', livenessMs);
     next.kill();
   }
 

@@ -30,6 +30,8 @@ const { values } = parseArgs({
     mutants: { type: 'boolean', default: false },
     'crash-states': { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
+    seeds: { type: 'string' },
+    only: { type: 'string' },
   },
 });
 
@@ -167,7 +169,11 @@ if (values['crash-states'] || (!alone && !values.wine && !values.schedule)) {
 }
 
 if (values.mutants) {
-  const { caught, survived } = await runMutants({ quick: values.quick, say });
+  const { caught, survived } = await runMutants({
+    seeds: number('seeds', values.quick ? 1 : 10),
+    only: values.only,
+    say,
+  });
   count('mutants', caught, survived);
 }
 
