@@ -25,7 +25,14 @@ export async function runHostRound(options) {
   const state = join(scratch, 'state');
   mkdirSync(state, { mode: 0o700 });
   const errorsPath = join(scratch, 'stderr');
-  const hosts = new Hosts({ program: producer, state, scratch, path, env });
+  const hosts = new Hosts({
+    program: producer,
+    state,
+    scratch,
+    path,
+    env,
+    oneByOne: options.oneByOne,
+  });
   const problems = [];
   const started = performance.now();
   let begun = 0;

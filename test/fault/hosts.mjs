@@ -118,6 +118,12 @@ export class Hosts {
           continue;
         }
       }
+      if (this.#options.oneByOne) {
+        // Wine's pids are not the system's; but only one ring can be new.
+        if (!this.#pids.get(path)) continue;
+        this.#pids.set(path, 0);
+        return path;
+      }
       if (this.#pids.get(path) === pid) return path;
     }
     return undefined;

@@ -43,7 +43,7 @@ export const MUTANTS = [
       'if (group && group.n < group.of)',
       'if (group && group.n < 0)',
     ),
-    by: 'points',
+    by: 'crash states',
   },
   {
     name: 'forget the rings at restart',

@@ -91,7 +91,10 @@ function readSessions(dirs, found, note) {
   const label = (calls, text, id) => {
     const [, thread, number] = LABEL.exec(text ?? '') ?? [];
     let numbers = calls.get(Number(thread));
-    if (!numbers) calls.set(Number(thread), (numbers = []));
+    if (!numbers) {
+      numbers = [];
+      calls.set(Number(thread), numbers);
+    }
     const last = numbers.at(-1) ?? 0;
     if (numbers.includes(Number(number))) note('twice', `${id}: call ${thread}:${number}`);
     else if (Number(number) < last)

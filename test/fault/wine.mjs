@@ -32,7 +32,8 @@ export async function wineHosts() {
     producer: ['wine', path],
     path: windowsPath,
     env,
-    atOnce: 2,
+    atOnce: 1,
+    oneByOne: true,
     // Wine keeps files of a tmpfs from being shared as Windows does; a disk it is.
     onDisk: true,
     async startDaemon(state, errors) {
