@@ -219,6 +219,11 @@ const tasks = {
     });
     process.exitCode = status ?? 1;
   },
+  async fault(args) {
+    await build();
+    setupWine();
+    run(process.execPath, [join(root, 'test', 'fault', 'run.mjs'), ...args]);
+  },
   async bench(args) {
     await build({ hereOnly: true });
     run(process.execPath, [join(root, 'test', 'bench', 'run.mjs'), ...args]);
