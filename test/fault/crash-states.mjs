@@ -196,7 +196,10 @@ function makeFrames(rand, count) {
       const error = { call: calls.errors, hresult: 0x80004005, marks: 0, text };
       frames.push({ kind: 'error', ...header, ...error });
     } else if (what < 0.85) frames.push({ kind: 'note', ...header, key: 'k', value: padding });
-    else {
+    else if (what < 0.92) {
+      // Shows the newest call first: two records, one group.
+      frames.push({ kind: 'done', ...header, call: 1, hresult: 0, handle: 0 });
+    } else {
       const rest = { dones: 0, merged: 0, lost: 0, innerUs: 0, innerMaxUs: 0 };
       frames.push({ kind: 'close', ...header, counters: { ...calls, ...rest } });
       session = 0;
