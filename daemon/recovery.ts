@@ -47,14 +47,18 @@ export function recover(dir: string, fold: (record: StoredRecord) => void): Reco
       records += 1;
     }
     if (useful) syncFile(path);
-    else unlinkSync(path);
+    else {
+      unlinkSync(path);
+      // Else it may come back, torn, before a newer segment that recovery then begins with.
+      if (process.platform !== 'win32') syncFile(dir, 'r');
+    }
   }
   return { nextSegment, torn, records };
 }
 
 /** What is acknowledged from now on may rest on lines that the dead daemon never synced. */
-function syncFile(path: string): void {
-  const fd = openSync(path, 'r+');
+function syncFile(path: string, flags = 'r+'): void {
+  const fd = openSync(path, flags);
   try {
     fsyncSync(fd);
   } finally {
