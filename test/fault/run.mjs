@@ -3,7 +3,7 @@
  * [--quick] [--wine] [--mutants] [--crash-states]`: kills daemons and hosts, and holds the journal to
  * what every call returned. Each round prints its seed; the same seed makes the same plan again.
  */
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { buildDaemon, buildProducer, EAGER } from './build.mjs';
 import { NAMED_CASES } from './cases.mjs';
@@ -56,7 +56,8 @@ const alone = values.mutants || values['crash-states'];
 const daemonKills = number('daemon-kills', alone || values.wine ? 0 : values.quick ? 90 : 900);
 const hostKills = number('host-kills', alone ? 0 : values.quick ? 150 : 1000);
 // A copy, so that a build beside does not change what is tested.
-const dist = buildDaemon('plain', []);
+const dist = buildDaemon(`plain-${process.pid}`, []);
+process.on('exit', () => rmSync(dist, { recursive: true, force: true }));
 const started = performance.now();
 const say = (line) => process.stdout.write(`${line}\n`);
 
