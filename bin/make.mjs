@@ -174,7 +174,14 @@ function format() {
 async function test(args) {
   await build();
   setupWine();
-  lint();
+  let lintFailures = 0;
+  try {
+    lint();
+  } catch (error) {
+    if (!(error instanceof Failed)) throw error;
+    say(error.message);
+    lintFailures = 1; // The tests run all the same.
+  }
   const report = join(mkdtempSync(join(tmpdir(), 'mapisync-test-')), 'report.json');
   const vitest = [tool('vitest', 'vitest.mjs'), 'run', '--config', 'test/vitest.config.ts'];
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
@@ -185,7 +192,7 @@ async function test(args) {
   const counts = { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0 };
   if (existsSync(report)) Object.assign(counts, JSON.parse(readFileSync(report, 'utf8')));
   // A file that cannot be loaded fails no test of its own, yet fails the run.
-  const failed = Math.max(counts.numFailedTests, status === 0 ? 0 : 1);
+  const failed = Math.max(counts.numFailedTests, status === 0 ? 0 : 1) + lintFailures;
   const skipped = counts.numPendingTests > 0 ? `, ${counts.numPendingTests} skipped` : '';
   process.stdout.write(`${counts.numPassedTests} passed, ${failed} failed${skipped}\n`);
   if (failed > 0) process.exitCode = 1;

@@ -132,7 +132,7 @@ export const MUTANTS = [
   },
   {
     name: 'never sync what recovery rests on',
-    ...daemon('daemon/recovery.js', "syncFile(path);\n        else", ";\n        else"),
+    ...daemon('daemon/recovery.js', 'syncFile(path);\n        else', ';\n        else'),
     by: 'crash states',
   },
   {
