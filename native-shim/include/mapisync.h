@@ -50,36 +50,44 @@ typedef struct mapisync_guid {
 } mapisync_guid;
 
 /* {00000000-0000-0000-C000-000000000046}, {5024A385-...}, {5024A386-2D44-486A-81A8-8F0ECB6071DD} */
-#define MAPISYNC_IID_IUNKNOWN {0x00000000, 0x0000, 0x0000, {0xC0, 0, 0, 0, 0, 0, 0, 0x46}}
-#define MAPISYNC_IID_IMAPISYNC \
-  {0x5024A385, 0x2D44, 0x486A, {0x81, 0xA8, 0x8F, 0x0E, 0xCB, 0x60, 0x71, 0xDD}}
-#define MAPISYNC_IID_IMAPISYNCPROGRESSCALLBACK \
-  {0x5024A386, 0x2D44, 0x486A, {0x81, 0xA8, 0x8F, 0x0E, 0xCB, 0x60, 0x71, 0xDD}}
+#define MAPISYNC_IID_IUNKNOWN                                    \
+  {                                                              \
+    0x00000000, 0x0000, 0x0000, { 0xC0, 0, 0, 0, 0, 0, 0, 0x46 } \
+  }
+#define MAPISYNC_IID_IMAPISYNC                                                     \
+  {                                                                                \
+    0x5024A385, 0x2D44, 0x486A, { 0x81, 0xA8, 0x8F, 0x0E, 0xCB, 0x60, 0x71, 0xDD } \
+  }
+#define MAPISYNC_IID_IMAPISYNCPROGRESSCALLBACK                                     \
+  {                                                                                \
+    0x5024A386, 0x2D44, 0x486A, { 0x81, 0xA8, 0x8F, 0x0E, 0xCB, 0x60, 0x71, 0xDD } \
+  }
 
 /* MAPISIB: what Outlook hands to IMAPISync::SynchronizeInBackground. */
 typedef struct mapisync_mapisib {
   uint32_t ulSize;
   uint32_t ulFlags;
-  void* psesSync;       /* LPMAPISESSION */
-  void* punkCallBack;   /* LPUNKNOWN: Outlook's callback */
+  void* psesSync;         /* LPMAPISESSION */
+  void* punkCallBack;     /* LPUNKNOWN: Outlook's callback */
   void** phSyncDoneEvent; /* out: HANDLE that is signalled when the sync's thread is complete */
 } mapisync_mapisib;
 
 typedef struct mapisync_options {
-  uint32_t size;          /* sizeof(mapisync_options); newer fields come behind the older ones */
-  uint32_t flags;         /* MAPISYNC_... below */
-  uint32_t sync_flags;    /* MAPISIB.ulFlags, if MAPISYNC_HAS_SYNC_FLAGS */
-  uint32_t reserved;      /* 0 */
+  uint32_t size;            /* sizeof(mapisync_options); newer fields come behind the older ones */
+  uint32_t flags;           /* MAPISYNC_... below */
+  uint32_t sync_flags;      /* MAPISIB.ulFlags, if MAPISYNC_HAS_SYNC_FLAGS */
+  uint32_t reserved;        /* 0 */
   const char16_t* provider; /* name of the provider, zero-terminated; may be NULL; copied */
   const char16_t* store;    /* label of the store, zero-terminated; may be NULL; copied */
-  void* const* sync_done_event; /* MAPISIB.phSyncDoneEvent, to compare Done's handle with; may be NULL.
-                                   Must stay readable until the last Release of what is returned. */
+  void* const*
+      sync_done_event; /* MAPISIB.phSyncDoneEvent, to compare Done's handle with; may be NULL.
+                          Must stay readable until the last Release of what is returned. */
 } mapisync_options;
 
 /* mapisync_options.flags */
-#define MAPISYNC_HAS_SYNC_FLAGS 0x1u    /* sync_flags is known */
-#define MAPISYNC_FORCE 0x2u             /* record even where no state directory exists: make it */
-#define MAPISYNC_CLOSE_DONE_EVENT 0x4u  /* sink only: close Done's handle, once, after recording */
+#define MAPISYNC_HAS_SYNC_FLAGS 0x1u   /* sync_flags is known */
+#define MAPISYNC_FORCE 0x2u            /* record even where no state directory exists: make it */
+#define MAPISYNC_CLOSE_DONE_EVENT 0x4u /* sink only: close Done's handle, once, after recording */
 
 /*
  * Tee: wraps Outlook's callback. Every call is recorded, then forwarded on the caller's thread, and
@@ -88,15 +96,16 @@ typedef struct mapisync_options {
  * callback: MAPISIB.punkCallBack (an IUnknown). Borrowed for the call.
  * options: may be NULL.
  * Returns what the provider uses in its place, with one reference that the provider releases: an
- * object that answers to IUnknown and IMAPISyncProgressCallback and may be cast to the latter. Where
- * mapisync is off or dormant, or has no free slot, or callback refuses the interface: callback
- * itself, with one reference more. NULL for NULL.
+ * object that answers to IUnknown and IMAPISyncProgressCallback and may be cast to the latter.
+ * Where mapisync is off or dormant, or has no free slot, or callback refuses the interface:
+ * callback itself, with one reference more. NULL for NULL.
  */
 MAPISYNC_API void* mapisync_tee(void* callback, const mapisync_options* options) MAPISYNC_NOEXCEPT;
 
 /*
- * Sink: a stand-alone IMAPISyncProgressCallback for a test host with no Outlook behind it. Every method
- * returns S_OK. Never NULL but when memory is short. Where mapisync is off it records nothing.
+ * Sink: a stand-alone IMAPISyncProgressCallback for a test host with no Outlook behind it. Every
+ * method returns S_OK. Never NULL but when memory is short. Where mapisync is off it records
+ * nothing.
  */
 MAPISYNC_API void* mapisync_sink(const mapisync_options* options) MAPISYNC_NOEXCEPT;
 
@@ -105,12 +114,12 @@ MAPISYNC_API void* mapisync_sink(const mapisync_options* options) MAPISYNC_NOEXC
  * object: what mapisync_tee() or mapisync_sink() returned. Returns 0, and "", if it has no session.
  */
 #define MAPISYNC_SESSION_ID_CHARS 17
-MAPISYNC_API int mapisync_session_id(void* object, char id[MAPISYNC_SESSION_ID_CHARS])
-    MAPISYNC_NOEXCEPT;
+MAPISYNC_API int mapisync_session_id(void* object,
+                                     char id[MAPISYNC_SESSION_ID_CHARS]) MAPISYNC_NOEXCEPT;
 
 /* Adds a note to an object's session. Both are copied and cut at 1,024 bytes of UTF-8. */
-MAPISYNC_API void mapisync_note(void* object, const char16_t* key, const char16_t* value)
-    MAPISYNC_NOEXCEPT;
+MAPISYNC_API void mapisync_note(void* object, const char16_t* key,
+                                const char16_t* value) MAPISYNC_NOEXCEPT;
 
 typedef struct mapisync_status {
   uint32_t size;         /* in: sizeof(mapisync_status) */
@@ -167,7 +176,8 @@ typedef struct mapisync_callback_vtbl {
   mapisync_hresult(MAPISYNC_CALL* QueryInterface)(mapisync_callback*, const mapisync_guid*, void**);
   uint32_t(MAPISYNC_CALL* AddRef)(mapisync_callback*);
   uint32_t(MAPISYNC_CALL* Release)(mapisync_callback*);
-  mapisync_hresult(MAPISYNC_CALL* Progress)(mapisync_callback*, const char16_t*, uint32_t, uint32_t);
+  mapisync_hresult(MAPISYNC_CALL* Progress)(mapisync_callback*, const char16_t*, uint32_t,
+                                            uint32_t);
   mapisync_hresult(MAPISYNC_CALL* Error)(mapisync_callback*, mapisync_hresult, const char16_t*);
   mapisync_hresult(MAPISYNC_CALL* Done)(mapisync_callback*, void*, mapisync_hresult);
 } mapisync_callback_vtbl;
