@@ -1,9 +1,9 @@
 /** Rings of processes that died: adopted exactly once, and never while their owner lives. */
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { listSegments } from '../../daemon/journal-files.ts';
+import { listSegments, segmentPath } from '../../daemon/journal-files.ts';
 import { prepareStateDir, statePaths } from '../../daemon/platform/paths.ts';
 import { encodeFrame } from '../../protocol/wire/encode.ts';
 import type { ShimFrame, Unknown } from '../../protocol/wire/frames.ts';
@@ -124,13 +124,14 @@ test('a daemon that dies while it adopts leaves nothing out and nothing twice', 
   for (let count = 1; count <= 2000; count++) script.error(`error ${count}`);
   const { stateDir, path } = stateWithRing(script.frames);
   for (let round = 1; existsSync(path); round++) {
-    const before = segments(stateDir);
+    const startMs = Date.now();
     const daemon = runScript(
       `import { runDaemon } from 'built/daemon/run.js';
        await runDaemon({ version: '0.0.1', stateDir: process.argv[1], segmentBytes: 400000 });`,
       [stateDir],
     );
-    await until('it began', () => segments(stateDir) > before);
+    // Not by the count: a segment that the last daemon did not finish is removed first.
+    await until('it began', () => newestSegmentMs(stateDir) >= startMs);
     await sleep(12 * round);
     await kill(daemon);
   }
@@ -141,7 +142,13 @@ test('a daemon that dies while it adopts leaves nothing out and nothing twice', 
   expect(named(records, 'session.ended')).toMatchObject([{ totals: { errors: 2000 } }]);
 });
 
-const segments = (stateDir: string): number => listSegments(join(stateDir, 'journal')).length;
+/** When the newest segment was written last; 0 if there is none, or it was removed just now. */
+function newestSegmentMs(stateDir: string): number {
+  const dir = join(stateDir, 'journal');
+  const newest = listSegments(dir).at(-1);
+  if (newest === undefined) return 0;
+  return statSync(segmentPath(dir, newest), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
 
 test.for<[string, Buffer, boolean, number]>([
   ['an empty file', Buffer.alloc(0), false, 0],
