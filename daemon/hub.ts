@@ -28,6 +28,7 @@ import {
 import {
   applyFrame,
   DEFAULT_OPTIONS,
+  END_AFTER_DONE_US,
   excuse,
   type GoneFacts,
   type Origin,
@@ -67,6 +68,9 @@ export interface RingEntry {
   seenWallUs: number;
   /** Monotonic; since when there is no connection. */
   lostUs: number;
+  /** Monotonic; when frames were last taken, and the time of the newest of them. */
+  tookUs: number;
+  newestUs: number;
 }
 
 /** A call that was inside Outlook's callback when its process ended. */
@@ -165,6 +169,7 @@ export class Hub {
     const entry = this.#entryOf(originOf(hello));
     this.fence(entry);
     entry.peer = peer;
+    entry.tookUs = monotonicUs();
     entry.gone = false;
     entry.watch ??= watchProcess(hello.pid);
     const { origin } = entry.state;
@@ -228,6 +233,7 @@ export class Hub {
     if (state.received === state.written && !always) return;
     const seq = state.received;
     onWritten(state, seq);
+    entry.tookUs = monotonicUs();
     const journal = this.#deps.journal();
     journal.barrier(() => {
       if ((onDurable(state, seq) || always) && entry.peer === peer) this.#acknowledge(entry);
@@ -279,6 +285,7 @@ export class Hub {
       throw new ProtocolError('limit', `Cannot open session: ${MAX_SESSIONS} are running`);
     }
     const session = takeFrame(entry.state, frame, this.#collect, this.#nowWallUs());
+    if (frame.timeUs > entry.newestUs) entry.newestUs = frame.timeUs;
     this.#append();
     if (!session) return;
     if (frame.kind === 'progress') this.#deps.feed().sessionChanged(session.id, false);
@@ -424,13 +431,26 @@ export class Hub {
     const { quietUs = DEFAULT_OPTIONS.quietUs } = this.#deps;
     for (const session of this.#live.values()) {
       excuse(session, excusedUs);
-      tick(session, nowUs, this.#collect, { quietUs });
+      const heardUs = this.#heardUs(session.origin.ring, nowUs);
+      tick(session, nowUs, this.#collect, { quietUs, heardUs });
       const decided = this.#drafts.length > 0;
       this.#appendDecision();
       // Ages are part of the picture, so it changes with time.
       this.#changed(session, decided);
     }
     this.#tickRings(nowUs);
+  }
+
+  /**
+   * Up to when everything that a ring holds was taken. A shim sends at once what there is, so one that
+   * has its acknowledgements and stays silent has no more; while it is away its ring may hold anything.
+   */
+  #heardUs(ring: string, nowUs: number): number {
+    const entry = this.#rings.get(ring);
+    if (!entry) return nowUs;
+    const { peer, state, tookUs, newestUs } = entry;
+    const owes = !peer || this.#paused || state.durable < state.received;
+    return owes || nowUs - tookUs < END_AFTER_DONE_US ? newestUs : nowUs;
   }
 
   #tickRings(nowUs: number): void {
@@ -481,6 +501,8 @@ export class Hub {
       gone: false,
       seenWallUs: wallUs(),
       lostUs: monotonicUs(),
+      tookUs: monotonicUs(),
+      newestUs: 0,
     };
   }
 

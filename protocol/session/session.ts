@@ -67,11 +67,16 @@ export type SessionFrame =
 export interface SessionOptions {
   /** No call for this long makes a session stalled. */
   readonly quietUs: number;
+  /** Monotonic; frames up to then have all been taken. The time of the tick, if left out. */
+  readonly heardUs?: number;
 }
 
 export const DEFAULT_OPTIONS: SessionOptions = { quietUs: 30_000_000 };
 
-/** A session ends this long after `Done`, even if its callback is not released. */
+/**
+ * A session ends this long after `Done`, even if its callback is not released. By the clock of its frames:
+ * what a ring kept while no daemon ran ends as it would have ended then.
+ */
 export const END_AFTER_DONE_US = 5_000_000;
 
 /** What is known of the end of a process. */
@@ -101,6 +106,7 @@ export function openSession(open: Open, origin: Origin, emit: Emit): SessionStat
 
 /** Applies the next frame of the session, in the order of its ring. */
 export function applyFrame(state: SessionState, frame: SessionFrame, emit: Emit): void {
+  if (state.ended === null) endAfterDone(state, frame, frame.timeUs, emit);
   if (state.ended !== null) {
     if (frame.kind === 'progress' || frame.kind === 'error' || frame.kind === 'done') {
       state.late += 1;
@@ -173,9 +179,7 @@ export function tick(
   if (state.ended !== null) return;
   const cause: Cause = { timeUs: nowUs, seq: 0, thread: 0 };
   if (state.done !== null) {
-    if (nowUs - state.done.timeUs >= END_AFTER_DONE_US) {
-      end(state, cause, { by: 'released' }, state.done.timeUs, emit);
-    }
+    endAfterDone(state, cause, options.heardUs ?? nowUs, emit);
     return;
   }
   if (isProgressDue(state, nowUs)) emitProgress(state, cause, emit);
@@ -474,6 +478,11 @@ function takeAhead(state: SessionState, newest: NewestCall): void {
     state.lastCallUs = timeUs;
     state.excusedUs = 0;
   }
+}
+
+function endAfterDone(state: SessionState, cause: Cause, heardUs: number, emit: Emit): void {
+  if (state.done === null || heardUs - state.done.timeUs < END_AFTER_DONE_US) return;
+  end(state, cause, { by: 'released' }, state.done.timeUs, emit);
 }
 
 function end(state: SessionState, cause: Cause, by: EndCause, untilUs: number, emit: Emit): void {

@@ -3,6 +3,7 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { TICK_MS } from '../../daemon/limits.ts';
 import { readEndpoint } from '../../daemon/platform/endpoint.ts';
 import type { LiveSession } from '../../protocol/records/record.ts';
 import { encodeFrame, frame } from '../../protocol/wire/encode.ts';
@@ -69,6 +70,34 @@ describe('a shim', () => {
     expect(named(records, 'session.error')).toHaveLength(1);
     expect(named(records, 'session.ended')).toHaveLength(2);
   });
+
+  test.for(['stays', 'goes and comes back'])(
+    'that %s in the middle of an old backlog loses none of it',
+    async (how) => {
+      const { stateDir } = await startDaemon();
+      const ring = newRingId();
+      const script = new Script().done().error('after Done').close();
+      const old = script.frames.map((one) =>
+        'timeUs' in one ? { ...one, timeUs: one.timeUs - 60_000_000 } : one,
+      );
+      let shim = await FakeShim.connect(stateDir);
+      await shim.hello(ring);
+      shim.send(...(old.slice(0, 2) as typeof script.frames));
+      await shim.acked(2);
+      if (how !== 'stays') shim.socket.destroy();
+      // The daemon looks at its sessions meanwhile.
+      await sleep(1.2 * TICK_MS);
+      if (how !== 'stays') {
+        shim = await FakeShim.connect(stateDir);
+        await shim.hello(ring);
+      }
+      shim.send(...(old.slice(2) as typeof script.frames));
+      await shim.acked(script.seq);
+      expect(named(journalOf(stateDir), 'session.ended')).toMatchObject([
+        { outcome: 'ok_with_errors', totals: { errors: 1 } },
+      ]);
+    },
+  );
 
   test('that freed more than the journal has is believed', async () => {
     const { stateDir } = await startDaemon();

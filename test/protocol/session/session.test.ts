@@ -239,6 +239,25 @@ describe('a session ends once', () => {
     expect(run.state.late).toBe(3);
   });
 
+  test.for<[string, number, number, number]>([
+    ['a frame of 4.999 s after Done counts', 14.999, 14.5, 1],
+    ['one of 5 s after it does not', 15, 14.5, 0],
+    ['no end before all of its frames were taken', 14, 14.999, 1],
+    ['an end needs no frame', 14, 15, 0],
+  ])('by the clock of its frames: %s', ([, error, heard, errors]) => {
+    const run = begin();
+    const { state, script, log } = run;
+    feed(run, script.at(10).done(S_OK));
+    const heardUs = OPEN_US + heard * SECOND;
+    tick(state, OPEN_US + 3600 * SECOND, log.emit, { quietUs: 30 * SECOND, heardUs });
+    feed(run, script.at(error).error(NOT_FOUND));
+    ticks(run, 3600);
+    expect(log.named('session.error')).toHaveLength(errors);
+    expect(log.named('session.ended')).toMatchObject([
+      { duration_us: 10 * SECOND, totals: { errors } },
+    ]);
+  });
+
   test('with its process, and says who was inside', () => {
     const run = begin();
     feed(run, run.script.at(2).progress(1, 100, 'Inbox'), run.script.at(2.05).progress(2, 100));
