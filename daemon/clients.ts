@@ -5,11 +5,13 @@ import type { Unknown } from '../protocol/wire/frames.ts';
 import { ProtocolError } from '../protocol/wire/protocol-error.ts';
 import type { BodyHandler } from './connection.ts';
 import { endSoon, type Feed, toBytes } from './feed.ts';
+import type { Recorder } from './recorder.ts';
 import { REFUSAL } from './refusals.ts';
 
 export interface ClientDeps {
   readonly facts: DaemonFacts;
   readonly feed: Feed;
+  readonly recorder: Recorder;
   readonly status: () => Record<string, unknown>;
   /** The client wants the daemon to end. */
   readonly stop: (pid: number) => void;
@@ -20,6 +22,7 @@ export interface ClientDeps {
 export function serveClient(socket: Socket, protocol: number, deps: ClientDeps): BodyHandler {
   let pid: number | undefined;
   let subscribed = false;
+  let records = false;
 
   const take = (frame: ClientFrame | Unknown): void => {
     if (frame.kind === 'hello') {
@@ -39,6 +42,11 @@ export function serveClient(socket: Socket, protocol: number, deps: ClientDeps):
         if (problem) throw new ProtocolError('bad-field', `Cannot subscribe: ${problem}`);
         return;
       }
+      case 'record':
+        if (records) throw new ProtocolError('order', 'Cannot record twice on one connection');
+        records = true;
+        deps.recorder.record(frame.session, socket);
+        return;
       case 'status':
         // A client that asks and asks without reading must not fill our memory.
         if (socket.writableNeedDrain) return;

@@ -29,6 +29,7 @@ import {
 } from './limits.ts';
 import type { StatePaths } from './platform/paths.ts';
 import { bootId } from './platform/process.ts';
+import { Recorder } from './recorder.ts';
 import { recover } from './recovery.ts';
 import { REFUSAL, Refusals } from './refusals.ts';
 import { serveShim } from './shims.ts';
@@ -45,6 +46,8 @@ export interface DaemonOptions {
     'sync' | 'segmentBytes' | 'journalBytes' | 'journalDays' | 'openFile'
   >;
   readonly quietMs?: number | undefined;
+  /** Sessions whose frames are kept without being asked for. */
+  readonly recordKeep?: number | undefined;
   readonly log: Logger;
   readonly say: (line: string) => void;
 }
@@ -64,6 +67,7 @@ export class Daemon {
   readonly #lines: LineMaker;
   readonly #feed: Feed;
   readonly #refusals = new Refusals();
+  readonly #recorder: Recorder;
   readonly #shims = new Set<Socket>();
   readonly #clients = new Set<Socket>();
   readonly #sockets = new Set<Socket>();
@@ -93,6 +97,7 @@ export class Daemon {
   private constructor(options: DaemonOptions) {
     this.#options = options;
     this.#lines = new LineMaker({ service: options.service, host: options.host });
+    this.#recorder = new Recorder(options.recordKeep ?? 0);
     this.#feed = new Feed({
       journalDir: options.paths.journal,
       liveSessions: () => this.#core?.hub.liveSessions() ?? [],
@@ -193,6 +198,7 @@ export class Daemon {
       hub: new Hub({
         journal: () => core.journal,
         feed: () => this.#feed,
+        recorder: this.#recorder,
         quietUs: quietMs === undefined ? undefined : quietMs * 1000,
         hasRingFile: (ring) => core.adoption.hasFile(ring),
       }),
@@ -353,6 +359,7 @@ export class Daemon {
           stateDir: this.#options.paths.root,
         },
         feed: this.#feed,
+        recorder: this.#recorder,
         status: () => this.#status(),
         stop: (pid) => this.onStop(`a client asked for it (pid ${pid})`),
         rejected,
@@ -362,6 +369,7 @@ export class Daemon {
     this.#shims.add(socket);
     return serveShim(socket, protocol, {
       hub: () => this.#core?.hub,
+      recorder: this.#recorder,
       rejected,
       closed: () => {
         this.#shims.delete(socket);

@@ -37,6 +37,7 @@ import {
   tick,
 } from '../protocol/session/session.ts';
 import type { ProgressView } from '../protocol/wire/decode.ts';
+import { encodeFrame } from '../protocol/wire/encode.ts';
 import type { Hello, SequencedFrame, Slot, Unknown } from '../protocol/wire/frames.ts';
 import { ProtocolError } from '../protocol/wire/protocol-error.ts';
 import type { RingSlot } from '../protocol/wire/ring-file.ts';
@@ -53,6 +54,7 @@ import {
   TICK_MS,
 } from './limits.ts';
 import { type ProcessWatch, watchProcess } from './platform/process.ts';
+import type { Recorder } from './recorder.ts';
 import { REFUSAL } from './refusals.ts';
 import type { ShimPeer } from './shims.ts';
 
@@ -62,6 +64,8 @@ export interface RingEntry {
   /** The connection whose frames count; at most one. */
   peer: ShimPeer | undefined;
   watch: ProcessWatch | undefined;
+  /** The newest; undefined if the ring was only ever read from its file. */
+  hello: Hello | undefined;
   /** Its process is gone, and a record says so. */
   gone: boolean;
   /** When there was last a connection, or its file was read. */
@@ -83,6 +87,7 @@ export interface CallInside {
 export interface HubDeps {
   readonly journal: () => Journal;
   readonly feed: () => Feed;
+  readonly recorder: Recorder;
   readonly quietUs?: number | undefined;
   /** Is there a file of this ring? Then adoption finds out when its owner dies. */
   readonly hasRingFile: (ring: string) => boolean;
@@ -169,6 +174,7 @@ export class Hub {
     const entry = this.#entryOf(originOf(hello));
     this.fence(entry);
     entry.peer = peer;
+    entry.hello = hello;
     entry.tookUs = monotonicUs();
     entry.gone = false;
     entry.watch ??= watchProcess(hello.pid);
@@ -359,6 +365,10 @@ export class Hub {
     let taken = 0;
     for (const frame of from.frames) {
       if (accept(entry.state, frame.seq) !== 'take') continue;
+      const { recorder } = this.#deps;
+      if (recorder.isOn && frame.kind !== 'unknown') {
+        recorder.take(entry, frame, encodeFrame(frame));
+      }
       try {
         this.#takeNext(entry, frame as SequencedFrame);
         taken += 1;
@@ -389,6 +399,7 @@ export class Hub {
     entry.state.sessions.delete(slot.session);
     this.#appendDecision();
     this.#changed(session, true);
+    this.#deps.recorder.ended(session.id, 'closed');
   }
 
   /** Everything that a dead ring held is durable. */
@@ -412,6 +423,7 @@ export class Hub {
       state.sessions.delete(key);
       this.#appendDecision();
       this.#changed(session, true);
+      this.#deps.recorder.ended(session.id, 'gone');
     }
     entry.watch?.close();
     entry.watch = undefined;
@@ -437,6 +449,7 @@ export class Hub {
       this.#appendDecision();
       // Ages are part of the picture, so it changes with time.
       this.#changed(session, decided);
+      if (session.ended) this.#deps.recorder.ended(session.id, 'done');
     }
     this.#tickRings(nowUs);
   }
@@ -498,6 +511,7 @@ export class Hub {
       state,
       peer: undefined,
       watch: undefined,
+      hello: undefined,
       gone: false,
       seenWallUs: wallUs(),
       lostUs: monotonicUs(),

@@ -18,6 +18,8 @@ export const RING_WATERMARK_DAYS = 7;
 export const MAX_BUFFERED_BYTES = 131_072;
 /** What waits for a slow client. Above that it is told so and cut. */
 export const MAX_CLIENT_BACKLOG_BYTES = 4_194_304;
+/** What is kept of one session's frames without being asked for; less than a client's backlog. */
+export const MAX_TAPE_BYTES = 2_097_152;
 /** Live updates of one session to a client. */
 export const SESSION_UPDATES_PER_SECOND = 10;
 /** A ring in plain memory whose connection is lost gets this long to come back. */

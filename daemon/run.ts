@@ -24,6 +24,8 @@ export interface RunOptions {
   readonly journalDays?: number;
   /** A session without a call for so long counts as stalled. */
   readonly quietMs?: number;
+  /** So many sessions are recorded without being asked for; the newest stay. */
+  readonly recordKeep?: number;
   /** Below 0: nothing on stderr but errors. */
   readonly verbosity?: number;
   /** `open` of node:fs/promises, but for tests that make the system fail. */
@@ -118,6 +120,7 @@ async function serveLocked(
       ...(options.openFile ? { openFile: options.openFile } : {}),
     },
     quietMs: options.quietMs,
+    recordKeep: options.recordKeep,
     log,
     say,
   });

@@ -8,11 +8,13 @@ import type { BodyHandler } from './connection.ts';
 import { endSoon } from './feed.ts';
 import type { Hub, RingEntry } from './hub.ts';
 import { MAX_BUFFERED_BYTES } from './limits.ts';
+import type { Recorder } from './recorder.ts';
 import { REFUSAL, refusalOf } from './refusals.ts';
 
 export interface ShimDeps {
   /** Undefined while the journal starts over. */
   readonly hub: () => Hub | undefined;
+  readonly recorder: Recorder;
   readonly rejected: (error: ProtocolError) => void;
   readonly closed: () => void;
 }
@@ -33,6 +35,7 @@ export interface ShimPeer {
 export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): BodyHandler {
   /** The one that took our hello; a newer one knows this connection by a new hello only. */
   let hub: Hub | undefined;
+  const { recorder } = deps;
   const progress = new ProgressView();
   let ring: RingEntry | undefined;
   let welcomed = false;
@@ -91,6 +94,7 @@ export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): Bod
       if (over) return;
       if (ring && hub && welcomed && peekKind(bytes, start, end) === KIND.progress) {
         readProgress(bytes, start, end, progress);
+        if (recorder.isOn) recorder.take(ring, progress, bytes.subarray(start, end));
         hub.take(ring, progress);
         return;
       }
@@ -112,7 +116,11 @@ export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): Bod
       }
       if (frame.kind === 'slot') to.slot(of, frame);
       else if (frame.kind === 'unknown') to.unknown(of, frame);
-      else to.take(of, frame);
+      else {
+        // Before what it ends is over.
+        if (recorder.isOn) recorder.take(of, frame, bytes.subarray(start, end));
+        to.take(of, frame);
+      }
     },
     turn() {
       if (ring && !over) hub?.turn(ring, peer, leaving);

@@ -13,7 +13,7 @@ import { checkShape } from './shape.ts';
  */
 
 /** Kind numbers as on the wire. Never renumbered, never reused. */
-export const CLIENT_KIND = { hello: 64, subscribe: 65, status: 66, stop: 67 } as const;
+export const CLIENT_KIND = { hello: 64, subscribe: 65, status: 66, stop: 67, record: 68 } as const;
 export const FEED_KIND = {
   welcome: 96,
   status: 97,
@@ -23,6 +23,8 @@ export const FEED_KIND = {
   cut: 101,
   refused: 102,
   bye: 103,
+  recording: 104,
+  recorded: 105,
 } as const;
 
 /** Bits of `wants` in `subscribe`. */
@@ -43,10 +45,18 @@ export interface Subscribe {
   readonly after: string | null;
 }
 
+/** Asks for the frames of one session, from its `open` on. */
+export interface RecordFrames {
+  readonly kind: 'record';
+  /** Its id. null: the next one that opens. */
+  readonly session: string | null;
+}
+
 /** What a client sends. */
 export type ClientFrame =
   | ClientHello
   | Subscribe
+  | RecordFrames
   | { readonly kind: 'status' }
   | { readonly kind: 'stop' };
 
@@ -67,7 +77,16 @@ export type FeedFrame =
   | { readonly kind: 'record'; readonly cursor: string; readonly line: string }
   | { readonly kind: 'cut'; readonly reason: string; readonly dropped: number }
   | { readonly kind: 'refused'; readonly reason: number; readonly text: string }
-  | { readonly kind: 'bye' };
+  | { readonly kind: 'bye' }
+  /** The next bytes of a session's frames, each with its prefix; cut anywhere. */
+  | { readonly kind: 'recording'; readonly bytes: Uint8Array }
+  /** That was all. `how`: of `RECORDED`, or `NOT_KEPT`. */
+  | { readonly kind: 'recorded'; readonly how: number };
+
+/** In `recorded`: the session had begun before somebody asked, and its frames are not kept. */
+export const NOT_KEPT = 4;
+/** The most that one `recording` carries. */
+export const MAX_RECORDING_PIECE_BYTES = 32_768;
 
 const MAX_FEED_DEPTH = 8;
 const MAX_LINE_BYTES = 32_768;
@@ -84,6 +103,9 @@ export function encodeClientFrame(frame: ClientFrame): Uint8Array {
       break;
     case 'subscribe':
       w.open(3).uint(CLIENT_KIND.subscribe).uint(frame.wants).str(frame.after);
+      break;
+    case 'record':
+      w.open(2).uint(CLIENT_KIND.record).str(frame.session);
       break;
     case 'status':
     case 'stop':
@@ -134,6 +156,12 @@ export function encodeFeedFrame(frame: FeedFrame): Uint8Array {
     case 'refused':
       w.open(3).uint(kind).uint(frame.reason).str(frame.text);
       break;
+    case 'recording':
+      w.open(2).uint(kind).raw(encode(frame.bytes));
+      break;
+    case 'recorded':
+      w.open(2).uint(kind).uint(frame.how);
+      break;
     case 'current':
     case 'bye':
       w.open(1).uint(kind);
@@ -176,6 +204,10 @@ export function decodeFeedFrame(body: Uint8Array): FeedFrame | Unknown {
       return { kind: 'refused', reason: at.uint(1, 'reason'), text: at.str(2, 'text') };
     case FEED_KIND.bye:
       return { kind: 'bye' };
+    case FEED_KIND.recording:
+      return { kind: 'recording', bytes: at.bin(1, 'bytes') };
+    case FEED_KIND.recorded:
+      return { kind: 'recorded', how: at.uint(1, 'how') };
     default:
       return { kind: 'unknown', wireKind, seq: 0 };
   }
@@ -201,6 +233,8 @@ function readClientFrame(wireKind: number): ClientFrame | Unknown {
       return { kind: 'status' };
     case CLIENT_KIND.stop:
       return { kind: 'stop' };
+    case CLIENT_KIND.record:
+      return { kind: 'record', session: at.strOrNil('session', MAX_NAME_BYTES) };
     default:
       return { kind: 'unknown', wireKind, seq: 0 };
   }
@@ -224,6 +258,14 @@ class Elements {
     const value = this.#values[at];
     if (typeof value === 'string' && value.length <= MAX_LINE_BYTES) return value;
     throw mismatch(name, `a string of at most ${MAX_LINE_BYTES} characters`);
+  }
+
+  bin(at: number, name: string): Uint8Array {
+    const value = this.#values[at];
+    if (value instanceof Uint8Array) {
+      return new Uint8Array(value.buffer, value.byteOffset, value.length);
+    }
+    throw mismatch(name, 'bytes');
   }
 
   map(at: number): Record<string, unknown> {

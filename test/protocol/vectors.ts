@@ -18,7 +18,7 @@ export function readVectors(file: string): Vector[] {
   for (const line of readFileSync(vectorFile(file), 'utf8').split('\n')) {
     const [, keyword, rest = ''] = /^(\S+)\s+(.*)$/.exec(line) ?? [];
     if (keyword === 'case') name = rest;
-    else if (keyword === 'json') value = JSON.parse(rest);
+    else if (keyword === 'json') value = JSON.parse(rest, bytesFromHex);
     else if (keyword === 'hex') {
       vectors.push({ name, value, bytes: Buffer.from(rest.replaceAll(' ', ''), 'hex') });
     } else if (line !== '' && !line.startsWith('#')) {
@@ -27,6 +27,10 @@ export function readVectors(file: string): Vector[] {
   }
   return vectors;
 }
+
+/** JSON has no bytes: they stand there as hex. */
+const bytesFromHex = (key: string, value: unknown): unknown =>
+  key === 'bytes' ? Uint8Array.from(Buffer.from(String(value), 'hex')) : value;
 
 /** A small seeded generator (mulberry32), so that a failure names what repeats it. */
 export function seeded(seed: number): () => number {
