@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import type { LineContext } from '../protocol/records/line.ts';
 import type { RecordDraft } from '../protocol/records/record.ts';
 import { type Role, STATUS } from '../protocol/wire/handshake.ts';
-import { PROTOCOL_VERSION } from '../protocol/wire/limits.ts';
+import { HANDSHAKE_TIMEOUT_MS, PROTOCOL_VERSION } from '../protocol/wire/limits.ts';
 import type { ProtocolError } from '../protocol/wire/protocol-error.ts';
 import { Adoption } from './adoption.ts';
 import { serveClient } from './clients.ts';
@@ -51,6 +51,17 @@ export interface DaemonOptions {
   readonly log: Logger;
   readonly say: (line: string) => void;
 }
+
+/** Why a handshake failed, for people. */
+const WHY: Readonly<Record<string, string>> = {
+  'other-user': 'it belongs to another user',
+  proof: 'it does not know the secret of the endpoint file',
+  timeout: `it did not finish its handshake within ${HANDSHAKE_TIMEOUT_MS} ms`,
+  malformed: 'it does not begin as a peer of ours does',
+  version: `it speaks no version that this daemon speaks (protocol ${PROTOCOL_VERSION})`,
+  limit: `there are ${MAX_PROVIDERS} providers or ${MAX_CLIENTS} clients already`,
+  stopping: 'the daemon is stopping',
+};
 
 /** What is replaced as a whole when the journal fails. */
 interface Core {
@@ -100,9 +111,10 @@ export class Daemon {
     this.#recorder = new Recorder(options.recordKeep ?? 0);
     this.#feed = new Feed({
       journalDir: options.paths.journal,
-      liveSessions: () => this.#core?.hub.liveSessions() ?? [],
+      sessionIds: () => this.#core?.hub.sessionIds() ?? [],
       liveSession: (id) => this.#core?.hub.liveSession(id),
       durableEnd: () => this.#durableEnd,
+      cut: (reason) => this.#refuse('slow', `${reason}; it was cut`),
     });
   }
 
@@ -143,6 +155,9 @@ export class Daemon {
   async stop(why: string): Promise<void> {
     this.#stopping = true;
     clearInterval(this.#ticker);
+    for (const draft of this.#refusals.rest(performance.now(), nowText(), true)) {
+      this.#record(draft);
+    }
     this.#record({
       event_name: 'daemon.stopping',
       level: 'info',
@@ -236,6 +251,9 @@ export class Daemon {
     const core = this.#core;
     if (!core) return;
     core.hub.tick();
+    const nowMs = performance.now();
+    this.#feed.tick(nowMs);
+    for (const draft of this.#refusals.rest(nowMs, nowText())) this.#record(draft);
     this.#adopt(core);
   }
 
@@ -336,7 +354,7 @@ export class Daemon {
       enter: (role, protocol, socket) => daemon.#enter(role, protocol, socket),
       refused: (reason) => {
         // Who goes away by itself was not refused.
-        if (reason !== 'closed') daemon.#refuse(reason, reason);
+        if (reason !== 'closed') daemon.#refuse(reason, WHY[reason] ?? reason);
       },
       left: () => {
         daemon.#greeting -= 1;
@@ -423,6 +441,9 @@ export class Daemon {
         sessions_running: core?.hub.liveCount ?? 0,
         frames_sent_again: core?.hub.dropped ?? 0,
         refused: this.#refusals.counts,
+        clients_cut: this.#feed.counts.cut,
+        records_not_sent: this.#feed.counts.records,
+        sessions_not_sent: this.#feed.counts.sessions,
       },
     };
   }

@@ -1,7 +1,9 @@
 /**
  * What clients see: a picture of the live sessions, then its changes, and records as they become
- * durable. A slow client gets fewer pictures of the same session; errors and ends it gets in any
- * case. One that falls too far behind is told so and cut. Nobody waits for a client.
+ * durable. A slow client gets fewer pictures of the same session, and its records later, from the
+ * journal's files; errors and ends it gets in any case. One that falls too far behind, or reads nothing
+ * for too long, is told so and cut. Nobody waits for a client, and none has more than
+ * `MAX_BUFFERED_BYTES` and one chunk in memory.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Socket } from 'node:net';
@@ -17,32 +19,51 @@ import {
   readLines,
   segmentPath,
 } from './journal-files.ts';
-import { MAX_CLIENT_BACKLOG_BYTES, MAX_SESSIONS, SESSION_UPDATES_PER_SECOND } from './limits.ts';
+import {
+  MAX_BUFFERED_BYTES,
+  MAX_CLIENT_BACKLOG_BYTES,
+  MAX_CLIENT_STALL_MS,
+  MAX_ENDS_KEPT,
+  SESSION_UPDATES_PER_SECOND,
+} from './limits.ts';
 import { REFUSAL } from './refusals.ts';
+import { type SessionChange, SessionChanges } from './session-changes.ts';
 
 /** What a feed shows. */
 export interface FeedSource {
   readonly journalDir: string;
   /** Running ones, and the last of those that ended. */
-  liveSessions(): Iterable<LiveSession>;
+  sessionIds(): Iterable<string>;
   liveSession(id: string): LiveSession | undefined;
   /** Up to here the journal may be shown. */
   durableEnd(): Cursor;
+  /** A client was told so and cut. */
+  cut(reason: string): void;
 }
 
-/** Above this much unsent a client gets no more progress until it has read. */
-const SLOW_BYTES = 65_536;
-/** So much of the journal is read ahead for one client. */
-const REPLAY_AHEAD_BYTES = 262_144;
+export interface FeedCounts {
+  /** Clients that were cut. */
+  cut: number;
+  /** Of what those clients had asked for: what they were not sent. */
+  records: number;
+  sessions: number;
+}
+
 const UPDATE_MS = 1000 / SESSION_UPDATES_PER_SECOND;
+/** Records go out in chunks of about so much, made once for all clients. */
+const CHUNK_BYTES = 65_536;
+const STALL_CHECK_MS = 1000;
 
 export class Feed {
+  readonly counts: FeedCounts = { cut: 0, records: 0, sessions: 0 };
   readonly #source: FeedSource;
   readonly #clients = new Set<FeedClient>();
-  /** Sessions that changed since the last update. */
-  readonly #changed = new Set<string>();
+  readonly #changes = new SessionChanges();
+  /** Sessions that changed since the last update; with their end if they have one. */
+  readonly #changed = new Map<string, LiveSession | undefined>();
   #timer: NodeJS.Timeout | undefined;
   #lastUpdateMs = 0;
+  #lastStallCheckMs = 0;
   #urgent = false;
 
   constructor(source: FeedSource) {
@@ -58,7 +79,8 @@ export class Feed {
   subscribe(socket: Socket, wants: number, after: string | null): string | undefined {
     const from = after === null ? this.#source.durableEnd() : parseCursor(after);
     if (!from) return `expected a cursor like 12:3456, got ${JSON.stringify(after?.slice(0, 40))}`;
-    const client = new FeedClient(socket, this.#source, wants, from);
+    const { counts } = this;
+    const client = new FeedClient(socket, this.#source, this.#changes, counts, wants, from);
     this.#clients.add(client);
     socket.once('close', () => this.#clients.delete(client));
     client.start();
@@ -66,13 +88,25 @@ export class Feed {
   }
 
   publishLines(lines: readonly DurableLine[]): void {
-    for (const client of this.#clients) client.lines(lines);
+    if (this.#clients.size === 0 || lines.length === 0) return;
+    const batch = new Batch(lines);
+    for (const client of this.#clients) client.lines(batch);
   }
 
-  /** @param urgent An error or an end: goes out at once, and is never merged away. */
-  sessionChanged(id: string, urgent: boolean): void {
+  /** To be called about once a second. */
+  tick(nowMs: number): void {
+    if (nowMs - this.#lastStallCheckMs < STALL_CHECK_MS) return;
+    this.#lastStallCheckMs = nowMs;
+    for (const client of this.#clients) client.checkStall(nowMs);
+  }
+
+  /**
+   * @param urgent An error or an end: goes out at once, and is never merged away.
+   * @param end How the session ended, if it did.
+   */
+  sessionChanged(id: string, urgent: boolean, end?: LiveSession): void {
     if (this.#clients.size === 0) return;
-    this.#changed.add(id);
+    this.#changed.set(id, end);
     if (urgent && !this.#urgent) {
       this.#urgent = true;
       clearTimeout(this.#timer);
@@ -90,109 +124,224 @@ export class Feed {
     this.#timer = undefined;
     this.#urgent = false;
     this.#lastUpdateMs = performance.now();
-    const sessions: LiveSession[] = [];
-    for (const id of this.#changed) {
-      const session = this.#source.liveSession(id);
-      if (session) sessions.push(session);
-    }
+    for (const [id, end] of this.#changed) this.#changes.add(id, end);
     this.#changed.clear();
-    for (const session of sessions) {
-      // Encoded once for all.
-      const bytes = toBytes({ kind: 'session', session });
-      for (const client of this.#clients) client.session(session, bytes);
+    for (const client of this.#clients) client.sessions();
+    this.#forget();
+  }
+
+  /** Keeps what some client still has to get; a client that holds up too many ends is cut. */
+  #forget(): void {
+    for (;;) {
+      let slowest: FeedClient | undefined;
+      for (const client of this.#clients) {
+        if (client.seen < (slowest?.seen ?? Number.POSITIVE_INFINITY)) slowest = client;
+      }
+      const ends = this.#changes.forgetTo(slowest?.seen ?? this.#changes.last);
+      if (ends <= MAX_ENDS_KEPT || !slowest) return;
+      slowest.cutOff('the reader fell too far behind');
     }
   }
 }
 
 export const toBytes = (frame: FeedFrame): Uint8Array => framed(encodeFeedFrame(frame));
 
+/** Records that became durable together, as chunks of frames. Made once, for the first that asks. */
+class Batch {
+  readonly lines: readonly DurableLine[];
+  readonly bytes: number;
+  #chunks: { readonly bytes: Uint8Array; readonly records: number; readonly end: Cursor }[] = [];
+
+  constructor(lines: readonly DurableLine[]) {
+    this.lines = lines;
+    this.bytes = lines.reduce((sum, { line }) => sum + line.length, 0);
+  }
+
+  get chunks(): readonly {
+    readonly bytes: Uint8Array;
+    readonly records: number;
+    readonly end: Cursor;
+  }[] {
+    if (this.#chunks.length > 0) return this.#chunks;
+    let frames: Uint8Array[] = [];
+    let size = 0;
+    for (const [at, { cursor, line }] of this.lines.entries()) {
+      const bytes = toBytes({ kind: 'record', cursor: formatCursor(cursor), line });
+      frames.push(bytes);
+      size += bytes.length;
+      if (size < CHUNK_BYTES && at < this.lines.length - 1) continue;
+      this.#chunks.push({ bytes: Buffer.concat(frames), records: frames.length, end: cursor });
+      frames = [];
+      size = 0;
+    }
+    return this.#chunks;
+  }
+}
+
 class FeedClient {
   readonly #socket: Socket;
   readonly #source: FeedSource;
+  readonly #changes: SessionChanges;
+  readonly #counts: FeedCounts;
   readonly #wants: number;
   /** The client has every record up to here. */
   #position: Cursor;
   /** Records come from the journal's files until the client has caught up. */
   #replaying = true;
+  /** Where the journal ended when the client subscribed. */
+  readonly #began: Cursor;
+  /** Records that became durable since then, and that it was not sent yet. */
+  #behind = { records: 0, bytes: 0 };
+  /** Sessions of the first picture that are still to be sent. */
+  #picture: Iterator<string> | undefined;
   #current = false;
   #cut = false;
-  /** Sessions whose newest picture the client did not get yet. An end is kept as it was. */
-  readonly #owed = new Map<string, LiveSession>();
+  /** Number of the last change that it was sent. */
+  #seen: number;
+  /** When it last took bytes, or had nothing to take. */
+  #movedMs = performance.now();
+  #waitingBytes = 0;
 
-  constructor(socket: Socket, source: FeedSource, wants: number, from: Cursor) {
+  constructor(
+    socket: Socket,
+    source: FeedSource,
+    changes: SessionChanges,
+    counts: FeedCounts,
+    wants: number,
+    from: Cursor,
+  ) {
     this.#socket = socket;
     this.#source = source;
+    this.#changes = changes;
+    this.#counts = counts;
     this.#wants = wants;
     this.#position = from;
-    socket.on('drain', () => this.#drained());
+    this.#began = source.durableEnd();
+    this.#seen = changes.last;
+    socket.on('drain', () => this.#goOn());
+  }
+
+  /** Number of the last change that it needs no more. */
+  get seen(): number {
+    return this.#wantsSessions && !this.#cut ? this.#seen : Number.POSITIVE_INFINITY;
   }
 
   start(): void {
-    if ((this.#wants & WANT.sessions) !== 0) {
-      for (const session of this.#source.liveSessions()) this.#send({ kind: 'session', session });
-    }
-    this.#replay();
+    if (this.#wantsSessions) this.#picture = [...this.#source.sessionIds()].values();
+    this.#goOn();
   }
 
-  lines(lines: readonly DurableLine[]): void {
-    if (this.#cut) return;
+  lines(batch: Batch): void {
+    if (this.#cut || !this.#wantsRecords) return;
     if (this.#replaying) {
-      this.#replay();
+      this.#missed(batch.lines.length, batch.bytes);
       return;
     }
-    if ((this.#wants & WANT.records) === 0) return;
-    for (const [sent, { cursor, line }] of lines.entries()) {
-      if (this.#tooFarBehind()) {
-        this.#cutOff(lines.length - sent);
-        return;
-      }
-      this.#send({ kind: 'record', cursor: formatCursor(cursor), line });
+    let left = batch.lines.length;
+    for (const chunk of batch.chunks) {
+      if (this.#isFull) break;
+      this.#socket.write(chunk.bytes);
+      this.#position = chunk.end;
+      left -= chunk.records;
     }
+    if (left === 0) return;
+    // The rest it gets from the files, when it has read what it has.
+    this.#replaying = true;
+    const unsent = batch.lines.slice(batch.lines.length - left);
+    this.#missed(
+      left,
+      unsent.reduce((sum, { line }) => sum + line.length, 0),
+    );
   }
 
-  session(session: LiveSession, bytes: Uint8Array): void {
-    if (this.#cut || (this.#wants & WANT.sessions) === 0) return;
-    if (!this.#current || this.#socket.writableLength > SLOW_BYTES) {
-      this.#owed.set(session.id, session);
-      if (this.#owed.size > MAX_SESSIONS || this.#tooFarBehind()) this.#cutOff(this.#owed.size);
-      return;
+  /** Sends what changed, as far as there is room. */
+  sessions(): void {
+    if (!this.#current || this.#cut || !this.#wantsSessions || this.#isFull) return;
+    for (const change of this.#changes.after(this.#seen)) {
+      if (this.#isFull) return;
+      this.#seen = change.number;
+      const bytes = this.#bytesOf(change);
+      if (bytes) this.#socket.write(bytes);
     }
-    this.#owed.delete(session.id);
-    this.#socket.write(bytes);
+    this.#seen = this.#changes.last;
   }
 
-  #drained(): void {
+  checkStall(nowMs: number): void {
+    const { writableLength } = this.#socket;
+    if (writableLength === 0 || writableLength < this.#waitingBytes) this.#movedMs = nowMs;
+    this.#waitingBytes = writableLength;
+    if (nowMs - this.#movedMs > MAX_CLIENT_STALL_MS) this.cutOff('the reader reads nothing');
+  }
+
+  cutOff(reason: string): void {
     if (this.#cut) return;
-    if (this.#replaying) this.#replay();
-    if (this.#current) this.#payOwed();
+    this.#cut = true;
+    const sessions = this.#wantsSessions ? this.#changes.countAfter(this.#seen) : 0;
+    const { records } = this.#behind;
+    this.#counts.cut += 1;
+    this.#counts.records += records;
+    this.#counts.sessions += sessions;
+    this.#send({ kind: 'cut', reason, dropped: this.#wantsRecords ? records : sessions });
+    this.#source.cut(reason);
+    endSoon(this.#socket);
   }
 
-  #payOwed(): void {
-    for (const [id, then] of this.#owed) {
-      if (this.#socket.writableLength > SLOW_BYTES) return;
-      this.#owed.delete(id);
-      this.#send({ kind: 'session', session: this.#source.liveSession(id) ?? then });
+  get #wantsRecords(): boolean {
+    return (this.#wants & WANT.records) !== 0;
+  }
+
+  get #wantsSessions(): boolean {
+    return (this.#wants & WANT.sessions) !== 0;
+  }
+
+  get #isFull(): boolean {
+    return this.#socket.writableLength > MAX_BUFFERED_BYTES;
+  }
+
+  #missed(records: number, bytes: number): void {
+    this.#behind.records += records;
+    this.#behind.bytes += bytes;
+    // Who asked for old records is behind by its own wish, until it has caught up once.
+    if (this.#current && this.#behind.bytes > MAX_CLIENT_BACKLOG_BYTES) {
+      this.cutOff('the reader fell too far behind');
     }
   }
 
-  /** Sends from the journal's files as fast as the client reads, until it has caught up. */
-  #replay(): void {
-    if ((this.#wants & WANT.records) !== 0) {
+  /** The picture, then records until it has caught up, then changes; each as far as it reads. */
+  #goOn(): void {
+    if (this.#cut || !this.#sendPicture()) return;
+    if (this.#replaying) {
       try {
-        if (!this.#replayFiles()) return;
+        if (this.#wantsRecords && !this.#replayFiles()) return;
       } catch (error) {
         this.#refuse(`Cannot read the journal: ${(error as Error).message}`);
         return;
       }
+      this.#replaying = false;
+      this.#behind = { records: 0, bytes: 0 };
     }
-    this.#replaying = false;
-    if (this.#current) return;
-    this.#current = true;
-    this.#send({ kind: 'current' });
-    this.#payOwed();
+    if (!this.#current) {
+      this.#current = true;
+      this.#send({ kind: 'current' });
+    }
+    this.sessions();
   }
 
-  /** @returns whether the client has caught up. */
+  /** @returns whether all of it was sent. */
+  #sendPicture(): boolean {
+    while (this.#picture) {
+      if (this.#isFull) return false;
+      const { value: id, done } = this.#picture.next();
+      if (done) this.#picture = undefined;
+      else {
+        const session = this.#source.liveSession(id);
+        if (session) this.#send({ kind: 'session', session });
+      }
+    }
+    return true;
+  }
+
+  /** Sends from the journal's files. @returns whether the client has caught up. */
   #replayFiles(): boolean {
     const durable = this.#source.durableEnd();
     const dir = this.#source.journalDir;
@@ -204,24 +353,26 @@ class FeedClient {
       const path = segmentPath(dir, segment);
       if (from > 0 && !endsLine(path, from)) throw new Error('no record ends at that cursor');
       for (const read of readLines(path, from, end)) {
+        if (this.#isFull) return false;
         this.#position = { segment, offset: read.end };
         if (isPrivate(read.line)) continue;
+        if (isBefore(this.#began, this.#position)) {
+          this.#behind.records -= 1;
+          this.#behind.bytes -= read.line.length;
+        }
         this.#send({ kind: 'record', cursor: formatCursor(this.#position), line: read.line });
-        if (this.#socket.writableLength > REPLAY_AHEAD_BYTES) return false;
       }
     }
     this.#position = durable;
     return true;
   }
 
-  #tooFarBehind(): boolean {
-    return this.#socket.writableLength > MAX_CLIENT_BACKLOG_BYTES;
-  }
-
-  #cutOff(dropped: number): void {
-    this.#send({ kind: 'cut', reason: 'the reader fell too far behind', dropped });
-    this.#cut = true;
-    endSoon(this.#socket);
+  #bytesOf(change: SessionChange): Uint8Array | undefined {
+    if (!change.bytes) {
+      const session = change.end ?? this.#source.liveSession(change.id);
+      if (session) change.bytes = toBytes({ kind: 'session', session });
+    }
+    return change.bytes;
   }
 
   #refuse(text: string): void {

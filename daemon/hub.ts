@@ -332,12 +332,14 @@ export class Hub {
   #changed(session: SessionState, urgent: boolean): void {
     if (session.ended) {
       if (!this.#live.delete(session.id)) return;
-      this.#ended.set(session.id, liveSession(session, monotonicUs()));
+      const end = liveSession(session, monotonicUs());
+      this.#ended.set(session.id, end);
       if (this.#ended.size > MAX_ENDED_SHOWN) this.#ended.delete(first(this.#ended.keys()));
-    } else {
-      this.#live.set(session.id, session);
+      this.#deps.feed().sessionChanged(session.id, true, end);
+      return;
     }
-    this.#deps.feed().sessionChanged(session.id, urgent || session.ended !== null);
+    this.#live.set(session.id, session);
+    this.#deps.feed().sessionChanged(session.id, urgent);
   }
 
   // Rings whose processes are gone.
@@ -486,10 +488,10 @@ export class Hub {
 
   // What clients see.
 
-  *liveSessions(): Generator<LiveSession> {
-    yield* this.#ended.values();
-    const nowUs = monotonicUs();
-    for (const session of this.#live.values()) yield liveSession(session, nowUs);
+  /** The last that ended, then those that run. */
+  *sessionIds(): Generator<string> {
+    yield* this.#ended.keys();
+    yield* this.#live.keys();
   }
 
   liveSession(id: string): LiveSession | undefined {

@@ -14,10 +14,14 @@ export const MAX_ENDED_SHOWN = 64;
 export const MAX_RINGS = 4096;
 /** How long the watermark of a ring is kept whose file and process are gone. */
 export const RING_WATERMARK_DAYS = 7;
-/** What a connection may hold back of one peer before its reading pauses. */
+/** What waits in memory for one peer that does not read. */
 export const MAX_BUFFERED_BYTES = 131_072;
-/** What waits for a slow client. Above that it is told so and cut. */
+/** Records that a client may be behind, in the journal's files. Above that it is told so and cut. */
 export const MAX_CLIENT_BACKLOG_BYTES = 4_194_304;
+/** A client that takes nothing of what waits for it for so long is told so and cut. */
+export const MAX_CLIENT_STALL_MS = 30_000;
+/** Ends of sessions kept for clients that have not got them. Above that the slowest client is cut. */
+export const MAX_ENDS_KEPT = 4096;
 /** What is kept of one session's frames without being asked for; less than a client's backlog. */
 export const MAX_TAPE_BYTES = 2_097_152;
 /** Live updates of one session to a client. */

@@ -31,7 +31,13 @@ export const refusalOf = (reason: ProtocolReason): number => BY_REASON[reason];
 /** A peer that is refused again and again is counted, and said once in this time. */
 const REPEAT_MS = 60_000;
 
+type RefusalEvent = 'peer.refused' | 'frame.rejected';
+
 interface Tally {
+  readonly event: RefusalEvent;
+  readonly reason: string;
+  /** Of the last one. */
+  text: string;
   /** All of them. */
   count: number;
   /** Since the last record. */
@@ -51,7 +57,7 @@ export class Refusals {
 
   /** @returns a record, unless one with this reason was made a short while ago. */
   count(
-    event: 'peer.refused' | 'frame.rejected',
+    event: RefusalEvent,
     reason: string,
     text: string,
     nowMs: number,
@@ -60,16 +66,30 @@ export class Refusals {
     const key = `${event} ${reason}`;
     let tally = this.#tallies.get(key);
     if (!tally) {
-      tally = { count: 0, unsaid: 0, saidMs: Number.NEGATIVE_INFINITY };
+      tally = { event, reason, text, count: 0, unsaid: 0, saidMs: Number.NEGATIVE_INFINITY };
       this.#tallies.set(key, tally);
     }
+    tally.text = text;
     tally.count += 1;
     tally.unsaid += 1;
-    if (nowMs - tally.saidMs < REPEAT_MS) return undefined;
-    const refusal = { reason, count: tally.unsaid };
-    tally.unsaid = 0;
-    tally.saidMs = nowMs;
-    const msg = event === 'peer.refused' ? `Refused a peer: ${text}` : `Rejected a frame: ${text}`;
-    return { event_name: event, level: 'warn', time, msg, refusal };
+    return nowMs - tally.saidMs < REPEAT_MS ? undefined : say(tally, nowMs, time);
   }
+
+  /** Records of what was counted and not said. @param all Also what was said a short while ago. */
+  rest(nowMs: number, time: string, all = false): RecordDraft[] {
+    const due = [...this.#tallies.values()].filter(
+      ({ unsaid, saidMs }) => unsaid > 0 && (all || nowMs - saidMs >= REPEAT_MS),
+    );
+    return due.map((tally) => say(tally, nowMs, time));
+  }
+}
+
+function say(tally: Tally, nowMs: number, time: string): RecordDraft {
+  const { event, reason, text, unsaid } = tally;
+  tally.unsaid = 0;
+  tally.saidMs = nowMs;
+  const what = event === 'peer.refused' ? 'Refused a peer' : 'Rejected a frame';
+  const times = unsaid === 1 ? '' : ` (${unsaid} times)`;
+  const refusal = { reason, count: unsaid };
+  return { event_name: event, level: 'warn', time, msg: `${what}: ${text}${times}`, refusal };
 }

@@ -3,9 +3,10 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { TICK_MS } from '../../daemon/limits.ts';
+import { MAX_CLIENT_BACKLOG_BYTES, TICK_MS } from '../../daemon/limits.ts';
 import { readEndpoint } from '../../daemon/platform/endpoint.ts';
 import type { LiveSession } from '../../protocol/records/record.ts';
+import { WANT } from '../../protocol/wire/clients.ts';
 import { encodeFrame, frame } from '../../protocol/wire/encode.ts';
 import { makeGreeting } from '../../protocol/wire/handshake.ts';
 import {
@@ -284,24 +285,78 @@ describe('a client', () => {
     await client.closed();
   });
 
-  test('that reads too slowly is cut, and nobody waits for it', async () => {
-    const { stateDir } = await startDaemon();
+  /** Subscribes and reads no more; meanwhile the journal gets so many errors. */
+  const unread = async (stateDir: string, wants: number, errors: number) => {
     const client = await FakeClient.connect(stateDir);
-    client.send({ kind: 'subscribe', wants: 3, after: null });
+    client.send({ kind: 'subscribe', wants, after: null });
     await client.got('current', ({ kind }) => kind === 'current');
     client.socket.pause();
     const shim = await FakeShim.connect(stateDir);
     await shim.hello(newRingId());
     const script = new Script();
     const text = 'x'.repeat(2000);
-    for (let count = 0; count < 3000; count++) script.error(text);
+    for (let count = 0; count < errors; count++) script.error(text);
     shim.send(...script.frames);
     await shim.acked(script.seq);
+    return { client, shim, script };
+  };
+
+  test('that falls behind gets it all later, if it is not too much', async () => {
+    const { stateDir } = await startDaemon();
+    const { client } = await unread(stateDir, WANT.records, 600);
+    expect(client.frames.filter(({ kind }) => kind === 'record').length).toBeLessThan(600);
     client.socket.resume();
-    await client.got('cut', ({ kind }) => kind === 'cut');
+    await until('it has all', () => named(client.records(), 'session.error').length === 600);
+    expect(client.records()).toEqual(journalOf(stateDir).slice(-client.records().length));
+    expect(client.frames.some(({ kind }) => kind === 'cut')).toBe(false);
+  });
+
+  test('that reads too slowly is cut, told what it missed, and nobody waits for it', async () => {
+    const { stateDir } = await startDaemon();
+    const { client } = await unread(stateDir, WANT.records | WANT.sessions, 3000);
+    client.socket.resume();
+    const cut = await client.got('cut', ({ kind }) => kind === 'cut');
     await client.closed();
-    expect(named(client.records(), 'session.error').length).toBeLessThan(3000);
-    expect(named(journalOf(stateDir), 'session.error')).toHaveLength(3000);
+    const all = journalOf(stateDir).filter(({ event_name }) => event_name !== 'peer.refused');
+    expect(named(all, 'session.error')).toHaveLength(3000);
+    // What it got has no gap, and what it was cut for is what it missed.
+    const got = client.records();
+    const first = all.findIndex(({ event_id }) => event_id === got[0]?.event_id);
+    expect(got).toEqual(all.slice(first, first + got.length));
+    const { dropped } = cut as { dropped: number };
+    const missed = all.slice(first + got.length);
+    const bytesOf = (records: unknown[]) => JSON.stringify(records).length;
+    expect(missed.length).toBeGreaterThanOrEqual(dropped);
+    expect(bytesOf(missed.slice(0, dropped))).toBeGreaterThan(MAX_CLIENT_BACKLOG_BYTES);
+    const refused = await until(
+      'it was noted',
+      () => named(journalOf(stateDir), 'peer.refused')[0],
+    );
+    expect(refused).toMatchObject({ refusal: { reason: 'slow', count: 1 } });
+    const other = await FakeClient.connect(stateDir);
+    other.send({ kind: 'status' });
+    expect(await other.got('status', ({ kind }) => kind === 'status')).toMatchObject({
+      status: { counts: { clients_cut: 1, records_not_sent: dropped } },
+    });
+  });
+
+  test('gets the end of every session, however many end at once', async () => {
+    const { stateDir } = await startDaemon();
+    const client = await FakeClient.connect(stateDir);
+    client.send({ kind: 'subscribe', wants: WANT.sessions, after: null });
+    await client.got('current', ({ kind }) => kind === 'current');
+    const shim = await FakeShim.connect(stateDir);
+    await shim.hello(newRingId());
+    const frames = Array.from({ length: 200 }, (_, at) => new Script(1 + 3 * at).done().close());
+    shim.send(...frames.flatMap((script) => script.frames));
+    await shim.acked(600);
+    const ended = (): Set<string> =>
+      new Set(
+        client.frames.flatMap((got) =>
+          got.kind === 'session' && got.session.state === 'ended' ? [got.session.id] : [],
+        ),
+      );
+    await until('all ends came', () => ended().size === 200);
   });
 
   test('sees how the daemon is, and ends it', async () => {
