@@ -1,5 +1,5 @@
 /** Kills of busy hosts beside a daemon that lives: each ring must be adopted, soon and whole. */
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Hosts } from './hosts.mjs';
@@ -19,9 +19,7 @@ export async function runHostRound(options) {
   const { seed, producer, startDaemon, path, env, atOnce = 2, onDisk = false } = options;
   const { livenessMs = LIVENESS_MS } = options;
   const rand = random(mix(seed, 'hosts'));
-  const scratch = onDisk
-    ? mkdtempSync(join(tmpdir(), 'mapisync-fault-hosts-'))
-    : scratchFolder('hosts');
+  const scratch = onDisk ? scratchFolder('hosts', tmpdir()) : scratchFolder('hosts');
   const state = join(scratch, 'state');
   mkdirSync(state, { mode: 0o700 });
   const errorsPath = join(scratch, 'stderr');

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Hosts } from './hosts.mjs';
+import { Liar } from './liar.mjs';
 import { check } from './oracle.mjs';
 import { mix, random } from './random.mjs';
 import { SCHEDULES } from './schedules.mjs';
@@ -14,6 +15,10 @@ const DAEMON = fileURLToPath(new URL('daemon.mjs', import.meta.url));
 /** A daemon without faults must be ready, and rings drained, within this. */
 export const LIVENESS_MS = 10_000;
 export const MOST_UNADOPTED = 5;
+/** Of a daemon, whatever its peers send. */
+const MOST_MEMORY_MB = 400;
+/** What a daemon ends with that finds another one. */
+const ALREADY_RUNNING = 1;
 /** Nothing may have to be acknowledged: then the kill comes all the same. */
 const FIRST_ACK_MS = 1500;
 
@@ -22,7 +27,18 @@ const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Where files can be written fast; what the disk does is played by faults. */
 const fastPlace = () => (existsSync('/dev/shm') ? '/dev/shm' : tmpdir());
 
-export const scratchFolder = (name) => mkdtempSync(join(fastPlace(), `mapisync-fault-${name}-`));
+const scratches = new Set();
+
+export function scratchFolder(name, place = fastPlace()) {
+  const path = mkdtempSync(join(place, `mapisync-fault-${name}-`));
+  scratches.add(path);
+  return path;
+}
+
+/** For a run that is cut short. */
+export function removeScratch() {
+  for (const path of scratches) rmSync(path, { recursive: true, force: true });
+}
 
 /** A daemon process that has loaded everything and waits for its plan. */
 export class Daemon {
@@ -70,6 +86,16 @@ export class Daemon {
     });
   }
 
+  /** The most memory that it had so far, in MiB; 0 where the system does not tell. */
+  get peakMb() {
+    try {
+      const text = readFileSync(`/proc/${this.#child.pid}/status`, 'latin1');
+      return Math.round(Number(/VmHWM:\s+([0-9]+) kB/.exec(text)?.[1] ?? 0) / 1024);
+    } catch {
+      return 0;
+    }
+  }
+
   tell(line) {
     this.#child.stdin.write(`${line}\n`);
   }
@@ -100,23 +126,91 @@ export async function runRound(options) {
   const resumeMs = [];
   const problems = [];
   let daemonKills = 0;
+  let peakMb = 0;
   let next = new Daemon(dist, errors);
 
-  const begin = async (life) => {
-    const daemon = next;
-    if (!(await daemon.hear('loaded', livenessMs))) throw new Error('A daemon did not load');
-    const { faults, killMs: _, early: __, after: ___, ...rest } = life;
+  const tell = (daemon, { faults, killMs: _, early: __, after: ___, rivals: ____, ...rest }) => {
     daemon.tell(
       JSON.stringify({
         stateDir: state,
         segmentBytes: 65_536,
+        // A rotation looks at all of them, and these are a hundred times smaller than usual.
+        journalBytes: 2_000_000,
         sync: 'system',
         ...rest,
         faults: { seed: Math.floor(rand() * 2 ** 32), archive, ...faults },
       }),
     );
+  };
+
+  const begin = async (life) => {
+    const daemon = next;
+    if (!(await daemon.hear('loaded', livenessMs))) throw new Error('A daemon did not load');
+    tell(daemon, life);
     next = new Daemon(dist, errors);
     return daemon;
+  };
+
+  const end = async (daemon, life) => {
+    peakMb = Math.max(peakMb, daemon.peakMb);
+    daemon.kill();
+    await daemon.ended;
+    // A disk that fails before there is anything to serve ends it, with a word on stderr.
+    const excused = life.faults.eio > 0 && daemon.code === 1;
+    if (daemon.signal !== 'SIGKILL' && !excused) {
+      problems.push(`liveness: a daemon ended with ${daemon.code}`);
+    }
+    daemonKills += 1;
+    if (daemon.ackMs) resumeMs.push(daemon.ackMs - daemon.readyMs);
+  };
+
+  /** Ends a life and begins the next one. @returns the daemon that has the lock now. */
+  const succeed = async (daemon, life, following) => {
+    const { heirs, hasty } = following.rivals ?? {};
+    if (!heirs) {
+      await end(daemon, life);
+      return begin(following);
+    }
+    const claimants = Array.from({ length: heirs }, () => new Daemon(dist, errors));
+    for (const one of claimants) await one.hear('loaded', livenessMs);
+    const tellAll = () => {
+      for (const one of claimants) tell(one, following);
+    };
+    if (hasty) {
+      tellAll();
+      await delay(rand() * 15);
+    }
+    await end(daemon, life);
+    if (!hasty) tellAll();
+    await Promise.all(claimants.map((one) => one.hear('ready', livenessMs)));
+    const [winner, ...more] = claimants.filter((one) => one.words.has('ready'));
+    for (const one of claimants) if (one !== winner) refuses(one);
+    if (more.length > 0) problems.push(`liveness: ${more.length + 1} daemons got one lock`);
+    if (winner) return winner;
+    // All of them may have come while the old one still had it.
+    if (!hasty) problems.push(`liveness: none of ${heirs} daemons got the free lock`);
+    return begin(following);
+  };
+
+  const refuses = (daemon) => {
+    if (!daemon.words.has(`stopped ${ALREADY_RUNNING}`)) {
+      const how = daemon.gone ? `it ended with ${daemon.signal ?? daemon.code}` : 'it lives';
+      problems.push(`liveness: a second daemon does not refuse: ${how}`);
+    }
+    daemon.kill();
+  };
+
+  /** Second daemons beside one that lives: each must refuse and touch nothing. */
+  const receiveGuests = async (guests) => {
+    const endpoint = readFileSync(join(state, 'endpoint'), 'utf8');
+    const all = Array.from({ length: guests }, () => new Daemon(dist, errors));
+    for (const one of all) await one.hear('loaded', livenessMs);
+    for (const one of all) tell(one, { faults: {} });
+    await Promise.all(all.map((one) => one.hear(`stopped ${ALREADY_RUNNING}`, livenessMs)));
+    for (const one of all) refuses(one);
+    if (readFileSync(join(state, 'endpoint'), 'utf8') !== endpoint) {
+      problems.push('liveness: a second daemon changed the endpoint of the first');
+    }
   };
 
   let busy = true;
@@ -130,7 +224,7 @@ export async function runRound(options) {
         threads: 2 + Math.floor(hostRand() * 3),
         shared: hostRand() < 0.3 ? 1 : 0,
         tee: hostRand() < 0.5 ? 1 : 0,
-        'pace-us': paceUs ?? Math.floor(2000 + hostRand() ** 2 * 20_000),
+        'pace-us': paceUs ?? Math.floor(15_000 + hostRand() ** 2 * 100_000),
         calls: Math.floor(5 + hostRand() * 60),
         seed: Math.floor(hostRand() * 2 ** 31),
       });
@@ -142,10 +236,15 @@ export async function runRound(options) {
   };
   const keepers = [keepHosts(0), keepHosts(1)];
 
+  const liars = Array.from({ length: plan.liars ?? 0 }, (_, index) => {
+    return new Liar({ dist, state, rand: random(mix(seed, schedule, 'liar', index)) });
+  });
+  const calm = { faults: {} };
+
   try {
+    let life = plan.life(rand);
+    let daemon = await begin(life);
     while (daemonKills < options.daemonKills) {
-      const life = plan.life(rand);
-      const daemon = await begin(life);
       if (!life.early && !(await daemon.hear('ready', livenessMs)) && !daemon.gone) {
         // Faults may keep it from that; a daemon that is told that they are over must come up.
         daemon.tell('calm');
@@ -155,21 +254,17 @@ export async function runRound(options) {
       }
       if (daemon.readyMs) hosts.daemonIsReady();
       if (life.after === 'ack') await daemon.hear('ack', FIRST_ACK_MS);
+      if (life.rivals?.guests && daemon.readyMs) await receiveGuests(life.rivals.guests);
       await Promise.race([daemon.ended, delay(life.killMs)]);
-      daemon.kill();
-      await daemon.ended;
-      // A disk that fails before there is anything to serve ends it, with a word on stderr.
-      const excused = life.faults.eio > 0 && daemon.code === 1;
-      if (daemon.signal !== 'SIGKILL' && !excused) {
-        problems.push(`liveness: a daemon ended with ${daemon.code}`);
-      }
-      daemonKills += 1;
-      if (daemon.ackMs) resumeMs.push(daemon.ackMs - daemon.readyMs);
+      busy = daemonKills + 1 < options.daemonKills;
+      const following = busy ? plan.life(rand) : calm;
+      daemon = await succeed(daemon, life, following);
+      life = following;
     }
-    busy = false;
-    const last = await begin({ faults: {} });
+    const last = daemon;
     if (!(await last.hear('ready', livenessMs))) problems.push('liveness: no daemon at the end');
     hosts.daemonIsReady();
+    for (const liar of liars) await liar.stop();
     const { late, unflushed } = await hosts.stopAll(2 * livenessMs);
     await Promise.all(keepers);
     if (late > 0) problems.push(`liveness: ${late} hosts did not end`);
@@ -178,19 +273,24 @@ export async function runRound(options) {
     while (hosts.rings.length > 0 && performance.now() < until) await delay(10);
     if (hosts.rings.length > 0) problems.push(`liveness: ${hosts.rings.length} rings are left`);
     await delay(20);
+    peakMb = Math.max(peakMb, last.peakMb);
     last.tell('stop');
     if (!(await last.hear('stopped 0', livenessMs))) problems.push('liveness: no clean stop');
     last.kill();
     await last.ended;
   } finally {
     busy = false;
+    for (const liar of liars) await liar.stop();
     hosts.close();
     await next.hear('loaded', livenessMs);
     next.kill();
   }
 
-  const found = check([archive, join(state, 'journal')], hosts.sides);
+  const found = check([archive, join(state, 'journal')], hosts.sides, {
+    strangers: new Set(liars.flatMap(({ rings }) => rings)),
+  });
   found.problems.push(...problems);
+  if (peakMb > MOST_MEMORY_MB) found.problems.push(`memory: a daemon took ${peakMb} MiB`);
   const stderr = readFileSync(errorsPath, 'utf8');
   if (/\n\s+at |Error: /.test(stderr)) found.problems.push(`stderr: ${stderr.slice(0, 500)}`);
   const failed = found.problems.length > 0 || found.lost > 0;
@@ -205,6 +305,8 @@ export async function runRound(options) {
     hostKills: hosts.kills,
     adoptionMs: hosts.adoptionMs,
     resumeMs,
+    peakMb,
+    lies: liars.reduce((sum, { lies }) => sum + lies, 0),
     wallMs: performance.now() - started,
   };
 }

@@ -1,18 +1,19 @@
 /**
- * `npm run fault -- [--daemon-kills N] [--host-kills N] [--schedule S] [--seed X] [--json FILE]
- * [--quick] [--wine] [--mutants] [--crash-states]`: kills daemons and hosts, and holds the journal to
- * what every call returned. Each round prints its seed; the same seed makes the same plan again.
+ * `npm run fault -- [--daemon-kills N] [--host-kills N] [--schedule S] [--seed X] [--jobs N]
+ * [--json FILE] [--quick] [--wine] [--mutants] [--crash-states]`: kills daemons and hosts, and holds
+ * the journal to what every call returned. Rounds run side by side, each in its own process and state
+ * directory, and print their seed when they end; the same seed makes the same plan again.
  */
 import { rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { buildDaemon, buildProducer, EAGER } from './build.mjs';
-import { NAMED_CASES } from './cases.mjs';
+import { NAMED_CASES, NAMED_CRASH_STATES } from './cases.mjs';
 import { runCrashStates } from './crash-states.mjs';
-import { plainDaemon, runHostRound } from './host-round.mjs';
+import { runAll, runJob } from './job.mjs';
 import { runMutants } from './mutants.mjs';
-import { runRound } from './round.mjs';
 import { SCHEDULES } from './schedules.mjs';
-import { whyNoWine, wineHosts } from './wine.mjs';
+import { whyNoWine } from './wine.mjs';
 
 /** So many kills share a state directory before it is looked through. */
 const KILLS_A_ROUND = 100;
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     'host-kills': { type: 'string' },
     schedule: { type: 'string' },
     seed: { type: 'string' },
+    jobs: { type: 'string' },
     json: { type: 'string' },
     quick: { type: 'boolean', default: false },
     wine: { type: 'boolean', default: false },
@@ -52,6 +54,8 @@ for (const name of names) {
   process.exit(2);
 }
 const seed = number('seed', Math.floor(Math.random() * 2 ** 31));
+// Most of a round is waiting.
+const jobs = Math.max(1, number('jobs', availableParallelism() + 1));
 const alone = values.mutants || values['crash-states'];
 const daemonKills = number('daemon-kills', alone || values.wine ? 0 : values.quick ? 90 : 900);
 const hostKills = number('host-kills', alone ? 0 : values.quick ? 150 : 1000);
@@ -74,6 +78,8 @@ const total = {
 const extra = { wrong_totals: 0, invented: 0, lost: 0 };
 const adoptionMs = [];
 const resumeMs = [];
+/** The most that a daemon took. */
+let memoryMb = 0;
 let passed = 0;
 let failed = 0;
 
@@ -92,7 +98,9 @@ function take(result) {
   // Where daemons die, too, the time to adoption says when one lived.
   if (result.schedule === 'hosts') for (const ms of result.adoptionMs) adoptionMs.push(ms);
   for (const ms of result.resumeMs) resumeMs.push(ms);
-  const kills = `${result.daemonKills} daemon kills, ${result.hostKills} host kills`;
+  if (result.peakMb > memoryMb) memoryMb = result.peakMb;
+  const lies = result.lies > 0 ? `, ${result.lies} lies` : '';
+  const kills = `${result.daemonKills} daemon kills, ${result.hostKills} host kills${lies}`;
   const took = `${(result.wallMs / 1000).toFixed(1)} s`;
   const what = `${result.schedule} seed ${result.seed}: ${kills}, ${result.frames_must} must-frames`;
   if (!result.failed) {
@@ -116,12 +124,16 @@ function count(name, good, bad) {
 const eager = async () => (await buildProducer('eager', { edits: EAGER })).path;
 const keep = values.keep;
 
+const takeAll = (list, most = jobs) => runAll(list, most, runJob, take);
+
 if (daemonKills > 0) {
   const producer = await eager();
+  const common = { dist, producer, keep };
+  const rounds = [];
   if (!values.schedule) {
-    for (const [name, options] of Object.entries(NAMED_CASES)) {
-      say(`       ${name}`);
-      take(await runRound({ ...options, dist, producer, keep }));
+    for (const one of NAMED_CASES) {
+      const { daemonKills: all } = one;
+      rounds.push({ ...common, ...one, daemonKills: Math.min(all, values.quick ? 10 : all) });
     }
   }
   const schedules = names.filter((name) => name !== 'hosts');
@@ -130,43 +142,36 @@ if (daemonKills > 0) {
   for (let done = 0, round = 0; done < share; done += KILLS_A_ROUND, round++) {
     for (const schedule of schedules) {
       const kills = Math.min(KILLS_A_ROUND, share - done);
-      const options = { schedule, seed: seed + round, daemonKills: kills, dist, producer, keep };
-      take(await runRound(options));
+      rounds.push({ ...common, schedule, seed: seed + round, daemonKills: kills });
     }
   }
+  await takeAll(rounds);
 }
 
 const withHosts = !values.schedule || names.includes('hosts');
-if (hostKills > 0 && withHosts && !values.wine) {
-  const { path } = await buildProducer('plain');
-  for (let done = 0, round = 0; done < hostKills; done += HOST_KILLS_A_ROUND, round++) {
-    take(
-      await runHostRound({
-        seed: seed + round,
-        hostKills: Math.min(HOST_KILLS_A_ROUND, hostKills - done),
-        producer: [path],
-        startDaemon: plainDaemon(dist),
-        keep,
-      }),
-    );
-  }
-}
-
-if (hostKills > 0 && values.wine) {
-  const missing = whyNoWine();
-  if (missing) say(`SKIPPED host kills under Wine: ${missing}`);
+const whyNot = values.wine ? whyNoWine() : undefined;
+if (hostKills > 0 && withHosts) {
+  if (whyNot) say(`SKIPPED host kills under Wine: ${whyNot}`);
   else {
-    const how = await wineHosts();
+    const { wine } = values;
+    const producer = wine ? undefined : [(await buildProducer('plain')).path];
+    const rounds = [];
     for (let done = 0, round = 0; done < hostKills; done += HOST_KILLS_A_ROUND, round++) {
       const kills = Math.min(HOST_KILLS_A_ROUND, hostKills - done);
-      take(await runHostRound({ ...how, seed: seed + round, hostKills: kills, keep }));
+      const common = { hosts: true, wine, dist, producer, keep };
+      rounds.push({ ...common, seed: seed + round, hostKills: kills });
     }
+    // Under Wine all processes share one server.
+    await takeAll(rounds, wine ? 1 : jobs);
   }
 }
 
 if (values['crash-states'] || (!alone && !values.wine && !values.schedule)) {
-  const states = await runCrashStates({ dist, seed, least: values.quick ? 3000 : 10_000, say });
-  count(`crash states of the journal, seed ${seed}`, states.states - states.bad, states.bad);
+  for (const one of new Set([seed, ...NAMED_CRASH_STATES])) {
+    const least = values.quick || one !== seed ? 3000 : 10_000;
+    const { states, bad } = await runCrashStates({ dist, seed: one, least, say });
+    count(`crash states of the journal, seed ${one}`, states - bad, bad);
+  }
 }
 
 if (values.mutants) {
@@ -185,7 +190,8 @@ const report = {
   resume_p99_ms: percentile(resumeMs, 0.99),
   wall_s: wallS,
 };
-if (values.json) writeFileSync(values.json, `${JSON.stringify({ ...report, ...extra })}\n`);
+if (values.json)
+  writeFileSync(values.json, `${JSON.stringify({ ...report, ...extra, memory_mb: memoryMb })}\n`);
 say(JSON.stringify(report));
 say(`${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 ? 1 : 0;

@@ -13,7 +13,9 @@ const of = (...prefixes) => POINTS.filter((point) => prefixes.some((p) => point.
 /**
  * A life: `killMs` after it is ready, after its first acknowledgement (`after: 'ack'`), or after it was
  * told to start (`early`); `faults` as
- * `inject.mjs` takes them, `sync` and other options of the daemon.
+ * `inject.mjs` takes them, `sync` and other options of the daemon. `rivals`: `guests`, so many second
+ * daemons are started beside it; `heirs`, so many were started at once when the one before was killed,
+ * a moment before that if `hasty`. `liars`: producers that break the protocol run beside the hosts.
  */
 export const SCHEDULES = {
   random: {
@@ -57,7 +59,7 @@ export const SCHEDULES = {
       journalBytes: 1_000_000,
       faults: { short: 0.1, kill: atPoint(rand, of('rotate', 'trim', 'recover'), 4) },
     }),
-    hosts: { paceUs: 5000 },
+    hosts: { paceUs: 12_000 },
   },
   network: {
     life: (rand) => ({
@@ -82,5 +84,27 @@ export const SCHEDULES = {
       sync: pick(rand, ['system', 15]),
       faults: { clock: 0.05, drop: 0.01 },
     }),
+  },
+  rivals: {
+    life: (rand) => ({
+      killMs: between(rand, 0, 300),
+      after: pick(rand, ['ready', 'ack']),
+      rivals: {
+        guests: pick(rand, [0, 1, 2]),
+        heirs: pick(rand, [0, 2, 3]),
+        hasty: rand() < 0.5,
+      },
+      faults: {},
+    }),
+    hosts: { lifeMs: [50, 900] },
+  },
+  liars: {
+    life: (rand) => ({
+      killMs: between(rand, 100, 1500),
+      after: 'ack',
+      faults: { drop: pick(rand, [0, 0.02]) },
+    }),
+    hosts: { lifeMs: [100, 3000] },
+    liars: 3,
   },
 };
