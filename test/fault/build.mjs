@@ -114,14 +114,39 @@ export async function buildProducer(name, { edits = [], windows = false, base } 
   return { path, folder };
 }
 
-/** A copy of the built daemon with edits. Within the project, so that it finds its packages. */
-export function buildDaemon(name, edits) {
+const TREE = ['protocol', 'daemon', 'client', 'bin', 'package.json', 'tsconfig.json'];
+
+/**
+ * A copy of the project's sources with edits. Within the project, so that it finds its packages.
+ *
+ * @param {string[]} more what it needs besides the sources of the product
+ * @returns its folder
+ */
+export function copyTree(name, edits, more = []) {
+  const folder = join(cache, `${name}-tree`);
+  rmSync(folder, { recursive: true, force: true });
+  for (const part of [...TREE, ...more]) {
+    cpSync(join(root, part), join(folder, part), { recursive: true, preserveTimestamps: true });
+  }
+  edit(folder, edits);
+  return folder;
+}
+
+/** Compiles a daemon with edits in its sources. @returns the folder that stands for `dist`. */
+export async function buildDaemon(name, edits) {
+  const folder = copyTree(name, edits);
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  // An edit may leave a name without a use.
+  await run(process.execPath, [tsc, '-p', join(folder, 'bin', 'tsconfig.build.json'), '--noCheck']);
+  return join(folder, 'dist');
+}
+
+/** A copy of the built daemon, so that a build beside does not change what is tested. */
+export function copyDaemon(name) {
   const folder = join(cache, `${name}-dist`);
   rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
   for (const part of ['daemon', 'protocol']) {
     cpSync(join(root, 'dist', part), join(folder, part), { recursive: true });
   }
-  edit(folder, edits);
   return folder;
 }

@@ -16,16 +16,19 @@ import { mix, random } from './random.mjs';
 import { scratchFolder } from './round.mjs';
 
 /** Small segments, so that a short record has many of them. */
-const SMALL = [
-  { file: 'daemon/limits.js', find: 'MAX_GROUP_BYTES = 131_072', put: 'MAX_GROUP_BYTES = 8_192' },
+export const SMALL = [
+  { file: 'daemon/limits.ts', find: 'MAX_GROUP_BYTES = 131_072', put: 'MAX_GROUP_BYTES = 8_192' },
 ];
 
-/** @returns {Promise<{states: number, bad: number}>} */
-export function runCrashStates({ seed, least, say, edits = [], name = 'small' }) {
-  const dist = buildDaemon(name, [...SMALL, ...edits]);
+/**
+ * @param {object} options `dist`: of a daemon with `SMALL` segments; made here if there is none
+ * @returns {Promise<{states: number, bad: number}>}
+ */
+export async function runCrashStates({ seed, least, say, dist }) {
+  const built = dist ?? (await buildDaemon('small', SMALL));
   return new Promise((resolve, reject) => {
     const self = fileURLToPath(import.meta.url);
-    const child = spawn(process.execPath, [self, dist, String(seed), String(least)], {
+    const child = spawn(process.execPath, [self, built, String(seed), String(least)], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let text = '';
@@ -87,6 +90,10 @@ async function replaceFunctions() {
     if (mine !== life || (segment && dies())) return never();
     if (segment && flags === 'wx') ops.push({ op: 'make', name: basename(path) });
     const file = await real.promises.open(path, flags, mode);
+    if (mine !== life) {
+      await file.close();
+      return never();
+    }
     owners.set(file, mine);
     if (segment) names.set(file, basename(path));
     else if (String(path) === journalDir) names.set(file, '');
@@ -117,6 +124,11 @@ async function replaceFunctions() {
     const name = names.get(this);
     if (name !== undefined) ops.push({ op: 'cut', name, size });
     return truncate.call(this, size);
+  };
+  fs.promises.stat = async (path, options) => {
+    const mine = life;
+    const stats = await real.promises.stat(path, options);
+    return mine === life ? stats : never();
   };
   fs.promises.rm = async (path, options) => {
     if (!isSegment(path)) return real.promises.rm(path, options);
@@ -208,8 +220,18 @@ function makeFrames(rand, count) {
   return frames;
 }
 
+const REACH_MS = 10_000;
 const isMust = ({ kind }) => kind !== 'progress';
 const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Waits for what a living daemon does, and not long for what one does that died meanwhile. */
+async function reach(done) {
+  const until = performance.now() + REACH_MS;
+  for (let dead = 0; !done() && dead < 200 && performance.now() < until; ) {
+    if (operationsLeft <= 0) dead += 1;
+    await turn();
+  }
+}
 
 /** @returns for each operation what was acknowledged before it. */
 async function record(product, rand, frames, lives) {
@@ -251,7 +273,7 @@ async function record(product, rand, frames, lives) {
     journal.open().then(() => {
       opened = true;
     });
-    for (let n = 0; n < 200 && !opened; n++) await turn();
+    await reach(() => opened);
     if (!opened) continue;
     let welcome;
     const peer = {
@@ -272,14 +294,17 @@ async function record(product, rand, frames, lives) {
       { kind: 'hello', protocol: 1, ring: RING, freed: durable, ...who, ...clocks },
       peer,
     );
-    for (let n = 0; n < 200 && welcome === undefined; n++) await turn();
+    await reach(() => welcome !== undefined);
     if (welcome === undefined) continue;
     let at = welcome;
     for (let idle = 0; idle < 60 && (operationsLeft > 0 || at < frames.length); ) {
       const chunk = 1 + Math.floor(rand() * 6);
       const end = Math.min(at + chunk, frames.length, durable + 40);
       if (at < end) for (; at < end; at++) hub.take(entry, frames[at]);
-      else idle += 1;
+      else {
+        idle += 1;
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
       hub.turn(entry, peer, false);
       for (let n = Math.floor(rand() * 4); n >= 0; n--) await turn();
     }

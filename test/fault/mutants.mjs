@@ -2,25 +2,28 @@
  * The mutation table: bugs put in on purpose, at most three lines each, each of which a schedule with
  * a fixed seed must catch. A harness that lets one pass proves nothing.
  */
-import { buildDaemon, buildProducer, EAGER } from './build.mjs';
-import { runCrashStates } from './crash-states.mjs';
-import { plainDaemon, runHostRound } from './host-round.mjs';
-import { runRound } from './round.mjs';
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { hostTarget, root } from '../../bin/native.mjs';
+import { buildDaemon, buildProducer, copyTree, EAGER } from './build.mjs';
+import { runCrashStates, SMALL } from './crash-states.mjs';
+import { runAll, runJob } from './job.mjs';
 
 const daemon = (file, find, put) => ({ daemon: [{ file, find, put }] });
 const shim = (file, find, put) => ({ shim: [{ file, find, put }] });
 
-/** `by`: the schedule that must catch it; `kills`: how many it gets. */
+/** `by`: the schedule that must catch it; `kills`: how many it gets, in one try after the other. */
 export const MUTANTS = [
   {
     name: 'acknowledge what was received',
-    ...daemon('daemon/hub.js', 'acknowledge(state.durable)', 'acknowledge(state.received)'),
+    ...daemon('daemon/hub.ts', 'acknowledge(state.durable)', 'acknowledge(state.received)'),
     by: 'points',
   },
   {
     name: 'acknowledge before the write',
     ...daemon(
-      'daemon/journal.js',
+      'daemon/journal.ts',
       "this.#queue.push({ type: 'barrier', run });",
       'queueMicrotask(run);',
     ),
@@ -28,18 +31,18 @@ export const MUTANTS = [
   },
   {
     name: 'no dedupe',
-    ...daemon('protocol/session/ring.js', "? 'drop' : 'gap'", "? 'take' : 'gap'"),
+    ...daemon('protocol/session/ring.ts', "? 'drop' : 'gap'", "? 'take' : 'gap'"),
     by: 'adoption',
   },
   {
     name: 'no repair of a torn tail',
-    ...daemon('daemon/recovery.js', 'if (keep < size)', 'if (keep > size)'),
+    ...daemon('daemon/recovery.ts', 'if (keep < size)', 'if (keep > size)'),
     by: 'points',
   },
   {
     name: 'keep an incomplete group',
     ...daemon(
-      'daemon/recovery.js',
+      'daemon/recovery.ts',
       'if (group && group.n < group.of)',
       'if (group && group.n < 0)',
     ),
@@ -47,18 +50,18 @@ export const MUTANTS = [
   },
   {
     name: 'forget the rings at restart',
-    ...daemon('daemon/daemon.js', 'core.hub.restore(fold.rings, fold.notes);', ''),
+    ...daemon('daemon/daemon.ts', 'core.hub.restore(fold.rings, fold.notes);', ''),
     by: 'random',
   },
   {
     name: 'forget live sessions at restart',
-    ...daemon('protocol/session/ring.js', 'if (record.session !== undefined)', 'if (false)'),
+    ...daemon('protocol/session/ring.ts', 'if (record.session !== undefined)', 'if (false)'),
     by: 'random',
   },
   {
     name: 'restart one frame too early',
     ...daemon(
-      'protocol/session/ring.js',
+      'protocol/session/ring.ts',
       'settle(ring, record.seq ?? 0)',
       'settle(ring, (record.seq ?? 1) - 1)',
     ),
@@ -67,7 +70,7 @@ export const MUTANTS = [
   {
     name: 'believe freed instead of the maximum',
     ...daemon(
-      'protocol/session/ring.js',
+      'protocol/session/ring.ts',
       'ring.durable = Math.max(ring.durable, hello.freed);',
       'ring.durable = ring.received = hello.freed;',
     ),
@@ -75,13 +78,13 @@ export const MUTANTS = [
   },
   {
     name: 'snapshot with the durable number, not the received one',
-    ...daemon('protocol/session/ring.js', 'durable: received,', 'durable: ring.durable,'),
+    ...daemon('protocol/session/ring.ts', 'durable: received,', 'durable: ring.durable,'),
     by: 'rotation',
   },
   {
     name: 'begin with the newest segment, whole or not',
     ...daemon(
-      'daemon/recovery.js',
+      'daemon/recovery.ts',
       'segments.findLastIndex((segment) => opensWhole(segmentPath(dir, segment)))',
       'segments.length - 1',
     ),
@@ -90,28 +93,28 @@ export const MUTANTS = [
   {
     name: 'fold a torn snapshot',
     ...daemon(
-      'daemon/recovery.js',
+      'daemon/recovery.ts',
       "if (!whole && record.event_name.startsWith('snapshot.'))",
       'if (false)',
     ),
     by: 'rotation',
-    kills: 70,
+    kills: [30, 90],
   },
   {
     name: 'believe that a write is never short',
-    ...daemon('daemon/journal.js', 'while (done < bytes.length) {', 'if (done < bytes.length) {'),
+    ...daemon('daemon/journal.ts', 'while (done < bytes.length) {', 'if (done < bytes.length) {'),
     by: 'rotation',
   },
   {
     name: 'trim the segment that is being written',
-    ...daemon('daemon/journal.js', 'sized.slice(0, -2)', 'sized.slice(-1)'),
+    ...daemon('daemon/journal.ts', 'sized.slice(0, -2)', 'sized.slice(-1)'),
     by: 'rotation',
   },
   {
     name: 'delete an adopted ring before its records are durable',
     ...daemon(
-      'daemon/adoption.js',
-      'hub.gone(entry, image.inCalls, sameBoot);\n        await durable();',
+      'daemon/adoption.ts',
+      'hub.gone(entry, image.inCalls, sameBoot);\n    await durable();',
       'hub.gone(entry, image.inCalls, sameBoot);',
     ),
     by: 'adoption',
@@ -119,7 +122,7 @@ export const MUTANTS = [
   {
     name: 'adopt live rings',
     ...daemon(
-      'daemon/platform/locks.js',
+      'daemon/platform/locks.ts',
       'const errno = posixCalls().lockWhole(fd);',
       'const errno = 0;',
     ),
@@ -127,22 +130,22 @@ export const MUTANTS = [
   },
   {
     name: 'lose the sessions of a dead process',
-    ...daemon('daemon/adoption.js', 'hub.gone(entry, image.inCalls, sameBoot);', ''),
+    ...daemon('daemon/adoption.ts', 'hub.gone(entry, image.inCalls, sameBoot);', ''),
     by: 'hosts',
   },
   {
     name: 'never sync what recovery rests on',
-    ...daemon('daemon/recovery.js', 'syncFile(path);\n        else', ';\n        else'),
+    ...daemon('daemon/recovery.ts', 'syncFile(path);\n    else', ';\n    else'),
     by: 'crash states',
   },
   {
     name: 'acknowledge without a sync',
-    ...daemon('daemon/journal.js', "if (sync !== 'system')", 'if (false)'),
+    ...daemon('daemon/journal.ts', "if (sync !== 'system')", 'if (false)'),
     by: 'crash states',
   },
   {
     name: 'never sync the directory',
-    ...daemon('daemon/journal.js', 'await syncDirectory(this.#options.dir);', ''),
+    ...daemon('daemon/journal.ts', 'await syncDirectory(this.#options.dir);', ''),
     by: 'crash states',
   },
   {
@@ -189,37 +192,44 @@ export const MUTANTS = [
 ];
 
 const FIRST_SEED = 7001;
-const KILLS = { hosts: 40 };
+/** Kills of a try: few at first, since most bugs show at once, then as many as it takes. */
+const KILLS = { hosts: [15, 60], other: [8, 30] };
 const LIVENESS_MS = 4000;
+const LEAST_STATES = 1200;
+
+/** What is built once for all tries of a mutant. */
+async function build(mutant, at, producers) {
+  const { by } = mutant;
+  const name = `mutant-${at}`;
+  const edits = [...(by === 'crash states' ? SMALL : []), ...(mutant.daemon ?? [])];
+  const dist = await buildDaemon(name, edits);
+  const base = by === 'hosts' ? producers.plain : producers.eager;
+  if (!mutant.shim) return { dist, producer: base.path };
+  const shimEdits = by === 'hosts' ? mutant.shim : [...EAGER, ...mutant.shim];
+  const { path } = await buildProducer(name, { edits: shimEdits, base: base.folder });
+  return { dist, producer: path };
+}
 
 /** @returns what the harness said, the empty text for nothing. */
-async function tryMutant(mutant, at, seed, producers) {
-  const { by } = mutant;
+async function tryMutant({ by, kills }, { dist, producer }, seed) {
   if (by === 'crash states') {
-    const name = `mutant-${at}`;
-    const options = { seed, least: 1200, say: () => {}, edits: mutant.daemon, name };
+    const options = { seed, least: LEAST_STATES, say: () => {}, dist };
     const { bad, states } = await runCrashStates(options);
     return bad > 0 ? `${bad} of ${states} states` : '';
   }
-  const dist = buildDaemon(`mutant-${at}`, mutant.daemon ?? []);
-  const base = by === 'hosts' ? producers.plain : producers.eager;
-  let { path } = base;
-  if (mutant.shim) {
-    const edits = by === 'hosts' ? mutant.shim : [...EAGER, ...mutant.shim];
-    ({ path } = await buildProducer(`mutant-${at}`, { edits, base: base.folder }));
+  for (const some of kills ?? KILLS[by] ?? KILLS.other) {
+    const common = { seed, livenessMs: LIVENESS_MS, dist };
+    const result = await runJob(
+      by === 'hosts'
+        ? { ...common, hosts: true, hostKills: some, producer: [producer] }
+        : { ...common, schedule: by, daemonKills: some, producer },
+    );
+    if (result.failed) return signOf(result);
   }
-  const kills = mutant.kills ?? KILLS[by] ?? 25;
-  const common = { seed, livenessMs: LIVENESS_MS };
-  const result =
-    by === 'hosts'
-      ? await runHostRound({
-          ...common,
-          hostKills: kills,
-          producer: [path],
-          startDaemon: plainDaemon(dist),
-        })
-      : await runRound({ ...common, schedule: by, daemonKills: kills, dist, producer: path });
-  if (!result.failed) return '';
+  return '';
+}
+
+function signOf(result) {
   const kinds = [
     'missing',
     'twice',
@@ -229,35 +239,111 @@ async function tryMutant(mutant, at, seed, producers) {
     'invented',
   ];
   const said = [...kinds, 'lost'].filter((kind) => result[kind] > 0);
-  const rest = result.problems.find((problem) => !kinds.some((kind) => problem.startsWith(kind)));
-  return [
-    ...said.map((kind) => `${kind} ${result[kind]}`),
-    ...(said.length === 0 && rest ? [rest] : []),
-  ].join(', ');
+  if (said.length > 0) return said.map((kind) => `${kind} ${result[kind]}`).join(', ');
+  return result.problems[0].split('\n')[0];
 }
 
-/** Tries each over some seeds, and prints the table as it goes. */
-export async function runMutants({ seeds, only, say }) {
+const chosen = (only) =>
+  MUTANTS.map((mutant, at) => ({ mutant, at })).filter(
+    ({ mutant }) => !only || only.split(',').some((part) => mutant.name.includes(part)),
+  );
+
+/** Tries each over some seeds, side by side, and prints the table as it goes. */
+export async function runMutants({ seeds, only, jobs, say }) {
   const producers = {
     eager: await buildProducer('eager', { edits: EAGER }),
     plain: await buildProducer('plain'),
   };
-  say('| bug | schedule | caught | first sign |');
+  say('| bug | schedule, seed | caught | first sign |');
   say('| --- | --- | --- | --- |');
+  const tries = chosen(only).flatMap(({ mutant, at }) => {
+    const state = { mutant, at, hits: 0, done: 0, sign: '' };
+    return Array.from({ length: seeds }, (_, n) => ({ state, seed: FIRST_SEED + n }));
+  });
   let caught = 0;
   let survived = 0;
-  for (const [at, mutant] of MUTANTS.entries()) {
-    if (only && !only.split(',').some((part) => mutant.name.includes(part))) continue;
-    let hits = 0;
-    let sign = '';
-    for (let n = 0; n < seeds; n++) {
-      const said = await tryMutant(mutant, at, FIRST_SEED + n, producers);
-      if (said !== '') hits += 1;
-      sign ||= said.slice(0, 80);
-    }
+  const run = async ({ state, seed }) => {
+    state.built ??= build(state.mutant, state.at, producers);
+    return tryMutant(state.mutant, await state.built, seed);
+  };
+  await runAll(tries, jobs, run, (said, { state }) => {
+    state.done += 1;
+    if (said !== '') state.hits += 1;
+    state.sign ||= said.slice(0, 80);
+    if (state.done < seeds) return;
+    const { mutant, hits, sign } = state;
     if (hits > 0) caught += 1;
     else survived += 1;
     say(`| ${mutant.name} | ${mutant.by} ${FIRST_SEED} | ${hits} of ${seeds} | ${sign} |`);
-  }
+  });
   return { caught, survived };
+}
+
+/** Which the unit tests alone catch: those of daemon and protocol, and the native ones for the shim. */
+export async function tryUnitTests({ only, jobs, say }) {
+  let caught = 0;
+  let survived = 0;
+  await runAll(chosen(only), jobs, unitTests, ({ passed, first }, { mutant }) => {
+    if (passed) survived += 1;
+    else caught += 1;
+    say(`| ${mutant.name} | ${passed ? 'survives' : `caught: ${first}`} |`);
+  });
+  return { caught, survived };
+}
+
+async function unitTests({ mutant, at }) {
+  const name = `unit-${at}`;
+  const native = join('dist', 'native', hostTarget);
+  const edits = [
+    ...(mutant.daemon ?? []),
+    ...(mutant.shim ?? []).map((one) => ({ ...one, file: `native-shim/src/${one.file}` })),
+  ];
+  const folder = copyTree(name, edits, ['test', 'native-shim', ...(mutant.shim ? [native] : [])]);
+  try {
+    if (mutant.shim) {
+      await buildNative(folder);
+      const tests = join(folder, native, 'tests');
+      for (const file of readdirSync(tests)) {
+        if ((await exitCode(join(tests, file), [], folder)) !== 0) {
+          return { passed: false, first: file };
+        }
+      }
+      return { passed: true };
+    }
+    const report = join(folder, 'report.json');
+    const code = await exitCode(
+      process.execPath,
+      [
+        join(root, 'node_modules', 'vitest', 'vitest.mjs'),
+        ...['run', '--config', 'test/vitest.config.ts', '--bail', '1'],
+        ...['--reporter=json', `--outputFile=${report}`, '--exclude', '**/wine.test.ts'],
+        ...['test/daemon', 'test/protocol'],
+      ],
+      folder,
+    );
+    if (code === 0) return { passed: true };
+    const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
+    const all = testResults.flatMap(({ assertionResults }) => assertionResults);
+    return { passed: false, first: all.find(({ status }) => status === 'failed')?.fullName };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const BUILD = `
+  const { buildTarget, hostTarget, targets } = await import('./bin/native.mjs');
+  await buildTarget(targets().find(({ name }) => name === hostTarget));
+`;
+
+async function buildNative(folder) {
+  const code = await exitCode(process.execPath, ['--input-type=module', '-e', BUILD], folder);
+  if (code !== 0) throw new Error(`Cannot build the shim in ${folder}`);
+}
+
+function exitCode(command, args, cwd) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, stdio: 'ignore' });
+    child.on('error', reject);
+    child.on('exit', (code) => resolve(code));
+  });
 }

@@ -7,11 +7,11 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { buildDaemon, buildProducer, EAGER } from './build.mjs';
+import { buildProducer, copyDaemon, EAGER } from './build.mjs';
 import { NAMED_CASES, NAMED_CRASH_STATES } from './cases.mjs';
 import { runCrashStates } from './crash-states.mjs';
 import { runAll, runJob } from './job.mjs';
-import { runMutants } from './mutants.mjs';
+import { runMutants, tryUnitTests } from './mutants.mjs';
 import { SCHEDULES } from './schedules.mjs';
 import { whyNoWine } from './wine.mjs';
 
@@ -30,6 +30,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     wine: { type: 'boolean', default: false },
     mutants: { type: 'boolean', default: false },
+    'survive-unit': { type: 'boolean', default: false },
     'crash-states': { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
     seeds: { type: 'string' },
@@ -56,11 +57,10 @@ for (const name of names) {
 const seed = number('seed', Math.floor(Math.random() * 2 ** 31));
 // Most of a round is waiting.
 const jobs = Math.max(1, number('jobs', availableParallelism() + 1));
-const alone = values.mutants || values['crash-states'];
+const alone = values.mutants || values['survive-unit'] || values['crash-states'];
 const daemonKills = number('daemon-kills', alone || values.wine ? 0 : values.quick ? 90 : 900);
 const hostKills = number('host-kills', alone ? 0 : values.quick ? 150 : 1000);
-// A copy, so that a build beside does not change what is tested.
-const dist = buildDaemon(`plain-${process.pid}`, []);
+const dist = copyDaemon(`plain-${process.pid}`);
 process.on('exit', () => rmSync(dist, { recursive: true, force: true }));
 const started = performance.now();
 const say = (line) => process.stdout.write(`${line}\n`);
@@ -169,15 +169,22 @@ if (hostKills > 0 && withHosts) {
 if (values['crash-states'] || (!alone && !values.wine && !values.schedule)) {
   for (const one of new Set([seed, ...NAMED_CRASH_STATES])) {
     const least = values.quick || one !== seed ? 3000 : 10_000;
-    const { states, bad } = await runCrashStates({ dist, seed: one, least, say });
+    const { states, bad } = await runCrashStates({ seed: one, least, say });
     count(`crash states of the journal, seed ${one}`, states - bad, bad);
   }
 }
 
-if (values.mutants) {
+if (values['survive-unit']) {
+  const { caught, survived } = await tryUnitTests({ only: values.only, jobs, say });
+  count('mutants that the unit tests let through', survived, 0);
+  say(`       ${caught} are caught by the unit tests alone`);
+}
+
+if (values.mutants && !values['survive-unit']) {
   const { caught, survived } = await runMutants({
     seeds: number('seeds', values.quick ? 1 : 10),
     only: values.only,
+    jobs,
     say,
   });
   count('mutants', caught, survived);

@@ -90,13 +90,13 @@ export const SCHEDULES = {
       killMs: between(rand, 0, 300),
       after: pick(rand, ['ready', 'ack']),
       rivals: {
-        guests: pick(rand, [0, 1, 2]),
-        heirs: pick(rand, [0, 2, 3]),
+        guests: pick(rand, [0, 0, 0, 1, 2]),
+        heirs: pick(rand, [0, 0, 2, 3]),
         hasty: rand() < 0.5,
       },
       faults: {},
     }),
-    hosts: { lifeMs: [50, 900] },
+    hosts: { lifeMs: [200, 2500] },
   },
   liars: {
     life: (rand) => ({
