@@ -231,6 +231,12 @@ const tasks = {
     setupWine();
     run(process.execPath, [join(root, 'test', 'fault', 'run.mjs'), ...args]);
   },
+  explore(args) {
+    setup();
+    tsc(['-p', 'test/protocol/tsconfig.explore.json']);
+    const file = join(root, '.cache', 'explore', 'test', 'protocol', 'explore.js');
+    run(process.execPath, ['--max-old-space-size=8192', file, ...args]);
+  },
   async bench(args) {
     await build({ hereOnly: true });
     run(process.execPath, [join(root, 'test', 'bench', 'run.mjs'), ...args]);

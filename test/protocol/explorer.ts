@@ -1,102 +1,99 @@
 /**
  * Every order in which two shims, their connections, the daemon, its journal and their deaths can step,
- * on the real functions of `protocol/session/`. A state is a string of small numbers, so that a million
- * of them fit; what the reducer makes of a ring is kept once and referred to by number, so each call of
- * it is made once for each argument that can occur.
+ * on the real functions of `protocol/session/`, behind the numbers of explorer-model.ts.
  *
  * The model keeps the daemon's order of things: records go to a queue behind each other, a barrier runs
  * once everything before it is durable, `welcome` and `ack` are sent by barriers, a new `hello` fences
  * the connection before, and a dead shim's ring is adopted in two steps with a barrier after each. A
- * daemon that dies keeps what was synced, and any beginning of what was only written.
+ * daemon that dies keeps what was synced, and any beginning of what was only written; the next one folds
+ * that and opens a segment with a snapshot.
  */
-import type { RecordDraft } from '../../protocol/records/record.ts';
-import type { Acceptance, RingState } from '../../protocol/session/ring.ts';
-import {
-  accept,
-  foldIntoRings,
-  newRing,
-  onDurable,
-  onHello,
-  onWritten,
-  ringGone,
-  snapshotDrafts,
-  takeFrame,
-  takeSlot,
-} from '../../protocol/session/ring.ts';
-import type { Emit } from '../../protocol/session/session.ts';
-import { restoreSession, snapshotSession } from '../../protocol/session/snapshot.ts';
-import type { Origin } from '../../protocol/session/state.ts';
-import type { Counters, SequencedFrame, Slot } from '../../protocol/wire/frames.ts';
-
-/** What is explored. A wrong variant replaces one of them. */
-export const CORE = {
-  accept: accept as (ring: RingState, seq: number) => Acceptance,
-  foldIntoRings,
-  onDurable,
-  onHello: onHello as (ring: RingState, hello: Clocks & { freed: number }) => number,
-  onWritten,
-  ringGone,
-  snapshotDrafts,
-  takeFrame,
-  /** A new connection ends the one before. */
-  fences: true,
-  /** A barrier waits for what stands before it. */
-  waits: true,
-};
-export type Core = typeof CORE;
+import { type Core, type Item, isMust, Model, totalsOf } from './explorer-model.ts';
+import { Visited } from './visited.ts';
 
 export interface Limits {
   /** Deaths of the daemon or of a shim. */
   readonly crashes: number;
   /** Connections that break, or lose a frame on the way. */
   readonly drops: number;
-  /** Times that the journal begins a segment. */
+  /** Times that the journal begins a segment, besides those at the start of a daemon. */
   readonly rotations: number;
-  /** Frames of each of the two shims, the second's may be 0. */
+  /** Frames of each of the two shims: of the first at most 3, of the second at most 9. */
   readonly frames: readonly [number, number];
 }
 
-export interface Explored {
-  readonly states: number;
-  readonly steps: number;
-  /** States in which nothing can happen but a new fault. */
-  readonly ends: number;
-  /** What is wrong, and the shortest history that leads there. */
-  readonly violation?: { readonly what: string; readonly history: readonly string[] };
+/**
+ * What makes the search smaller without hiding anything. Each keeps every outcome and every violation
+ * that a search without it finds.
+ */
+export interface Reductions {
+  /**
+   * What nobody can see yet is decided when somebody sees it. A call that is in the ring shows only when
+   * it is sent or its shim dies; a frame on the way only when it is read; an acknowledgement on the way
+   * only when its shim dies or connects anew; that lines are written only when the daemon dies; and
+   * between the death of a daemon and the start of the next nothing can be seen at all. So each of these
+   * is a choice within the step that shows it, from all that it could have been by then.
+   */
+  readonly lazy: boolean;
+  /**
+   * Connections are numbered by place, newest first, and what waits for one that is gone is forgotten:
+   * a number is compared with those of the connections that are there, and with nothing else.
+   */
+  readonly names: boolean;
+  /**
+   * Lines of two rings between two segments have no order among each other, and may be durable in any
+   * (only with `lazy`). No line, barrier or watermark of a ring looks at another ring, so this only adds
+   * histories: it cannot hide one.
+   */
+  readonly split: boolean;
+  /**
+   * A state is not looked at again with fewer faults left: whatever can happen then could happen before.
+   */
+  readonly budgets: boolean;
+  /** Two 32-bit hashes stand for a state. Of 10 million states two are the same by chance once in 300,000 runs. */
+  readonly hashed: boolean;
 }
-
-// Frames. The first shim ends its session, the second is cut off in the middle of one.
-
-interface Clocks {
-  readonly timeUs: number;
-  readonly wallUs: number;
-}
-const CLOCKS: Clocks = { timeUs: 1_000_000, wallUs: 1_750_000_000_000_000 };
-const RINGS = ['00'.repeat(16), 'ff'.repeat(16)] as const;
-const NONE: Counters = {
-  progress: 0,
-  errors: 0,
-  dones: 0,
-  merged: 0,
-  lost: 0,
-  innerUs: 0,
-  innerMaxUs: 0,
+export const REDUCED: Reductions = {
+  lazy: true,
+  names: true,
+  split: true,
+  budgets: true,
+  hashed: true,
+};
+export const UNREDUCED: Reductions = {
+  lazy: false,
+  names: false,
+  split: false,
+  budgets: false,
+  hashed: false,
 };
 
-function frameOf(shim: number, seq: number): SequencedFrame {
-  const header = { seq, timeUs: CLOCKS.timeUs + seq * 1000, thread: 7, session: 1 };
-  if (seq === 1) {
-    const open = { attach: 1, flags: null, provider: null, store: null, callback: 1 };
-    return { kind: 'open', ...header, ...open, wallUs: CLOCKS.wallUs };
-  }
-  if (shim === 0 && seq === 2) {
-    return { kind: 'error', ...header, call: 1, hresult: 0x80040115, marks: 0, text: null };
-  }
-  if (shim === 0) return { kind: 'close', ...header, counters: { ...NONE, errors: 1 } };
-  return { kind: 'progress', ...header, call: seq - 1, index: seq, max: 9, marks: 0, text: null };
-}
+/** What must hold in every state, by name. */
+export const INVARIANTS = {
+  durable: 'What was acknowledged or deleted has its records in the journal',
+  once: 'The records of a frame stand in the journal at most once',
+  ordered:
+    'Records stand in the order of their ring, and no frame is refused but behind one left out',
+  complete:
+    'In the end every frame is acknowledged, every dead ring adopted, every session over ended once, with the totals of its calls',
+  restored: 'A daemon that starts now knows what this one knows',
+} as const;
+export type Invariant = keyof typeof INVARIANTS;
 
-const isMust = (shim: number, seq: number): boolean => shim === 0 || seq === 1;
+export interface Explored {
+  readonly states: number;
+  readonly transitions: number;
+  /** Steps of the longest shortest history. */
+  readonly depth: number;
+  /** How things stand where nothing can happen but a new fault. */
+  readonly ends: ReadonlySet<string>;
+  /** What is wrong, and the shortest history that leads there. */
+  readonly violation?: {
+    readonly invariant: Invariant;
+    readonly what: string;
+    readonly history: readonly string[];
+  };
+}
 
 // A state: the shims, side by side, then the daemon, then the journal's queue.
 
@@ -104,7 +101,7 @@ const isMust = (shim: number, seq: number): boolean => shim === 0 || seq === 1;
 const F = {
   /** 0 alive, 1 dead, 2 its ring is deleted. */
   process: 0,
-  /** Frames in the ring so far, and how many were freed again. */
+  /** Frames in the ring so far, at least, and how many were freed again, at least. */
   made: 1,
   freed: 2,
   /** The shim's end: 0 none, 1 hello sent, 2 welcomed; and whether it still reaches the daemon. */
@@ -145,113 +142,151 @@ const D = { up: 38, crashes: 39, drops: 40, rotations: 41, written: 42, queue: 4
 
 type State = number[];
 
-interface Item {
-  readonly type: 'records' | 'snapshot' | 'welcome' | 'ack' | 'adopt' | 'adopted';
-  readonly shim: number;
-  /** Of records: how the journal numbers them. Of a barrier: seq. */
-  readonly value: number;
-  readonly connection: number;
-}
-
-/** What the journal has of one ring, once folded. */
-interface Stored {
-  /** A bit for each seq whose records are there. */
-  readonly has: number;
-  readonly ends: number;
-  readonly newest: number;
-  /** As a daemon that starts now would restore it. */
-  readonly ring: number;
-  /** Of the session that ended. */
-  readonly totals: string;
-  readonly wrong: string;
-}
-
-interface Records {
-  /** 0: no frame caused them. */
-  readonly seq: number;
-  readonly ends: number;
-  readonly totals: string;
-  readonly drafts: readonly RecordDraft[];
-  /** Of a snapshot: the ring that it tells of. */
-  readonly of?: number;
-}
-
-export function explore(core: Core, limits: Limits, atMost = 20_000_000): Explored {
-  return new Explorer(core, limits).run(atMost);
-}
-
 /** Ends the search. */
-class Wrong extends Error {}
+class Wrong extends Error {
+  readonly invariant: Invariant;
 
-/** More connections than faults can explain: nothing moves on. */
-const MAX_CONNECTIONS = 8;
+  constructor(invariant: Invariant, what: string) {
+    super(what);
+    this.invariant = invariant;
+  }
+}
+
+export function explore(
+  core: Core,
+  limits: Limits,
+  reductions: Reductions = REDUCED,
+  /** Is told how far it is, after each step of depth. */
+  progress: (states: number, depth: number) => void = () => {},
+): Explored {
+  return new Explorer(core, limits, reductions).run(progress);
+}
 
 class Explorer {
   readonly #core: Core;
   readonly #limits: Limits;
+  readonly #by: Reductions;
   readonly #model: Model;
-  readonly #seen = new Set<string>();
-  readonly #states: string[] = [];
-  // How each state was reached first.
-  readonly #parents: number[] = [];
-  readonly #verbs: string[] = [];
-  readonly #shims: number[] = [];
+  readonly #visited: Visited;
+  /** Of each budget, the bits of those that allow nothing more. */
+  readonly #covers: readonly number[];
+  /** States of the next depth, as text. */
+  #next: string[] = [];
   #from = 0;
-  #steps = 0;
+  /** Groups of records that adoption appended in this step, and behind which of them a segment begins. */
+  #groups = 0;
+  #rotateAfter = -1;
+  #transitions = 0;
 
-  constructor(core: Core, limits: Limits) {
+  constructor(core: Core, limits: Limits, reductions: Reductions) {
     this.#core = core;
     this.#limits = limits;
+    this.#by = reductions;
     this.#model = new Model(core);
+    this.#visited = new Visited(reductions.hashed);
+    this.#covers = coversOf(limits, reductions.budgets);
   }
 
-  run(atMost: number): Explored {
+  run(progress: (states: number, depth: number) => void): Explored {
     const first: State = new Array(D.queue).fill(0);
     first[D.up] = 1;
     first[D.crashes] = this.#limits.crashes;
     first[D.drops] = this.#limits.drops;
     first[D.rotations] = this.#limits.rotations;
-    let ends = 0;
-    const result = () => ({ states: this.#states.length, steps: this.#steps, ends });
+    const ends = new Set<string>();
+    let depth = 0;
+    const result = () => ({
+      states: this.#visited.size,
+      transitions: this.#transitions,
+      depth,
+      ends,
+    });
     try {
       this.#reach(first, 'begin', 0);
       // Breadth first: what is wrong is found by the shortest history.
-      for (let at = 0; at < this.#states.length; at += 1) {
-        if (at > atMost) throw new Wrong(`there are more than ${atMost} states`);
-        this.#from = at;
-        const state = numbersOf(this.#states[at]!);
-        const before = this.#steps;
-        this.#ordinary(state);
-        if (this.#steps === before) {
-          ends += 1;
-          this.#checkEnd(state);
+      for (let at = 0; this.#next.length > 0; depth += 1) {
+        progress(this.#visited.size, depth);
+        const states = this.#next;
+        this.#next = [];
+        for (const key of states) {
+          this.#from = at;
+          at += 1;
+          const state = numbersOf(key);
+          const before = this.#transitions;
+          this.#ordinary(state);
+          if (this.#transitions === before) ends.add(this.#checkEnd(state));
+          this.#faults(state);
         }
-        this.#faults(state);
       }
     } catch (error) {
       if (!(error instanceof Wrong)) throw error;
-      return { ...result(), violation: { what: error.message, history: this.#history() } };
+      const { invariant, message } = error;
+      const history = this.#visited.history(this.#from);
+      return { ...result(), violation: { invariant, what: message, history } };
     }
     return result();
   }
 
   #reach(state: State, verb: string, shim: number): void {
-    this.#steps += 1;
+    this.#transitions += 1;
+    if (this.#by.names) for (const at of SHIMS) this.#renumber(state, at);
+    if (this.#by.split && state.length > D.queue + 1) this.#sortQueue(state);
+    const { crashes, drops, rotations } = D;
+    const [c, d, r] = [state[crashes]!, state[drops]!, state[rotations]!];
+    const budget = (c * (this.#limits.drops + 1) + d) * (this.#limits.rotations + 1) + r;
     const key = String.fromCharCode.apply(null, state);
-    if (this.#seen.has(key)) return;
-    this.#seen.add(key);
-    this.#states.push(key);
-    this.#parents.push(this.#from);
-    this.#verbs.push(verb);
-    this.#shims.push(shim);
+    // Budgets are told apart beside the state.
+    state[crashes] = 0;
+    state[drops] = 0;
+    state[rotations] = 0;
+    const covers = this.#covers[budget]!;
+    if (this.#visited.add(state, 1 << budget, covers, this.#from, verb, shim === 0 ? 'A' : 'B')) {
+      this.#next.push(key);
+    }
   }
 
-  #history(): string[] {
-    const words: string[] = [];
-    for (let at = this.#from; at > 0; at = this.#parents[at]!) {
-      words.unshift(this.#verbs[at]!.replace('$', this.#shims[at] === 0 ? 'A' : 'B'));
+  #renumber(state: State, at: number): void {
+    const now = state[at + F.peer] === 0 ? -1 : state[at + F.number]!;
+    const old = state[at + F.oldPeer] === 0 ? -1 : state[at + F.oldNumber]!;
+    state[at + F.number] = now < 0 ? 0 : 1;
+    state[at + F.oldNumber] = old < 0 ? 0 : 2;
+    let kept = D.queue;
+    for (let from = D.queue; from < state.length; from += 1) {
+      const number = state[from]!;
+      const item = this.#model.itemOf(number);
+      const isOf = item.shim === at && (item.type === 'welcome' || item.type === 'ack');
+      const { type, connection, value } = item;
+      const named = connection === 0 ? 0 : connection === now ? 1 : connection === old ? 2 : 0;
+      if (isOf && named === 0 && type === 'welcome') continue;
+      state[kept] = !isOf || named === connection ? number : this.#item(type, at, value, named);
+      kept += 1;
     }
-    return words;
+    state.length = kept;
+  }
+
+  /** Between two snapshots: what is about the first shim, then what is about the second. */
+  #sortQueue(state: State): void {
+    let begin = D.queue;
+    while (begin < state.length) {
+      let end = begin;
+      const second: number[] = [];
+      let first = begin;
+      for (; end < state.length; end += 1) {
+        const item = this.#model.itemOf(state[end]!);
+        if (item.type === 'snapshot') break;
+        if (item.shim === 0) {
+          state[first] = state[end]!;
+          first += 1;
+        } else {
+          second.push(state[end]!);
+        }
+      }
+      for (const number of second) {
+        state[first] = number;
+        first += 1;
+      }
+      begin = end + 1;
+    }
   }
 
   // What goes wrong.
@@ -259,22 +294,12 @@ class Explorer {
   #faults(state: State): void {
     if (state[D.drops]! > 0) for (const at of SHIMS) this.#drops(state, at);
     if (state[D.crashes] === 0) return;
-    for (const at of SHIMS) {
-      if (state[at + F.process] !== 0 || state[at + F.made] === 0) continue;
-      const next = [...state];
-      next[D.crashes]! -= 1;
-      next[at + F.process] = 1;
-      for (const field of [F.end, F.linked, F.sent, F.welcome, F.acks]) next[at + field] = 0;
-      this.#reach(next, 'shim $ dies', at);
-    }
+    for (const at of SHIMS) if (state[at + F.process] === 0) this.#shimDies(state, at);
     if (state[D.up] === 0) return;
-    // Any beginning of what was written and not synced is there after it.
-    for (let kept = 0; kept <= state[D.written]!; kept += 1) {
-      if (kept > 0 && !this.#isLine(state, kept - 1)) continue;
+    for (const kept of this.#survivors(state)) {
       const next = state.slice(0, D.queue);
-      for (let item = 0; item < kept; item += 1) this.#store(next, state[D.queue + item]!);
+      for (const item of kept) this.#store(next, item);
       next[D.crashes]! -= 1;
-      next[D.up] = 0;
       next[D.written] = 0;
       for (const at of SHIMS) {
         next[at + F.linked] = 0;
@@ -284,23 +309,105 @@ class Explorer {
         this.#forgetPeer(next, at, NOW);
         this.#forgetPeer(next, at, OLD);
       }
+      if (this.#by.lazy) this.#start(next);
+      else next[D.up] = 0;
       this.#reach(next, 'the daemon dies', 0);
+    }
+  }
+
+  #shimDies(state: State, at: number): void {
+    if (!this.#by.lazy) {
+      if (state[at + F.made]! > 0) this.#reach(this.#dead(state, at), 'shim $ dies', at);
+      return;
+    }
+    for (const seen of this.#taken(state, at)) {
+      const least = Math.max(1, seen[at + F.made]!);
+      for (let made = least; made <= this.#most(at); made += 1) {
+        const next = this.#dead(seen, at);
+        next[at + F.made] = made;
+        // What was not made was not sent.
+        for (const which of [NOW, OLD]) {
+          const arrived = next[at + which + ARRIVED]!;
+          next[at + which + ARRIVED] = Math.min(arrived, made);
+        }
+        this.#reach(next, 'shim $ dies', at);
+      }
+    }
+  }
+
+  #dead(state: State, at: number): State {
+    const next = state.slice();
+    next[D.crashes]! -= 1;
+    next[at + F.process] = 1;
+    for (const field of [F.end, F.linked, F.sent, F.welcome, F.acks]) next[at + field] = 0;
+    return next;
+  }
+
+  /** With any beginning of what was on the way to the shim taken, and the rest gone. */
+  *#taken(state: State, at: number): Generator<State> {
+    const welcome = state[at + F.welcome]!;
+    const acks = state[at + F.acks]!;
+    const done = (freed: number): State => {
+      const next = state.slice();
+      next[at + F.welcome] = 0;
+      next[at + F.acks] = 0;
+      next[at + F.freed] = Math.max(state[at + F.freed]!, freed);
+      return next;
+    };
+    if (welcome > 0) {
+      const next = done(0);
+      // It was not told from where on to send.
+      next[at + F.arrived] = next[at + F.read]!;
+      yield next;
+    }
+    const most = Math.max(state[at + F.freed]!, welcome - 1);
+    yield done(most);
+    for (let seq = most + 1; seq <= this.#most(at); seq += 1) {
+      if ((acks & (1 << seq)) !== 0) yield done(seq);
+    }
+  }
+
+  /** What may be in the journal after the daemon died: any beginning of what waited, each by its lines. */
+  *#survivors(state: State): Generator<number[]> {
+    const all: number[] = [];
+    let lines: [number[], number[]] = [[], []];
+    const end = this.#by.lazy ? state.length : D.queue + state[D.written]!;
+    for (let at = D.queue; ; at += 1) {
+      const number = state[at];
+      const isOver = number === undefined || at >= end;
+      const item = isOver ? undefined : this.#model.itemOf(number);
+      if (item !== undefined && item.type === 'records') {
+        lines[this.#by.split && item.shim !== 0 ? 1 : 0].push(number!);
+        continue;
+      }
+      if (item !== undefined && item.type !== 'snapshot') continue;
+      for (let first = 0; first <= lines[0].length; first += 1) {
+        for (let second = 0; second <= lines[1].length; second += 1) {
+          yield [...all, ...lines[0].slice(0, first), ...lines[1].slice(0, second)];
+        }
+      }
+      all.push(...lines[0], ...lines[1]);
+      if (item === undefined) return;
+      if (!this.#core.ignoresTorn)
+        yield [...all, this.#item('torn', 0, item.value, item.connection)];
+      all.push(number!);
+      lines = [[], []];
     }
   }
 
   #drops(state: State, at: number): void {
     if (state[at + F.linked] === 1) {
-      const next = [...state];
+      const next = state.slice();
       next[D.drops]! -= 1;
       next[at + F.linked] = 0;
       this.#reach(next, 'the connection of $ breaks', at);
     }
-    // A shim that leaves one out. If nothing followed, nobody could see it.
+    // A shim that leaves one out. Nobody sees it before the next one is read.
     if (state[at + F.peer] === 3 && state[at + F.arrived]! - state[at + F.read]! >= 2) {
-      const next = [...state];
+      const next = state.slice();
       next[D.drops]! -= 1;
       next[at + F.read]! += 1;
-      this.#reach(next, 'a frame of $ is left out', at);
+      this.#read(next, at, NOW, true);
     }
   }
 
@@ -315,30 +422,47 @@ class Explorer {
       this.#journal(state);
       return;
     }
-    const next = [...state];
-    next[D.up] = 1;
-    for (const at of SHIMS) next[at + F.ring] = this.#model.stored(state[at + F.journal]!).ring;
+    const next = state.slice();
+    this.#start(next);
     this.#reach(next, 'a daemon starts', 0);
   }
 
+  /** Folds the journal and opens a segment with what that gives. */
+  #start(state: State): void {
+    state[D.up] = 1;
+    for (const at of SHIMS) {
+      const { ring } = this.#model.stored(state[at + F.journal]!);
+      state[at + F.ring] = ring;
+      const snapshot = this.#model.snapshot(ring);
+      if (snapshot >= 0) this.#keep(state, at, snapshot);
+    }
+  }
+
   #shim(state: State, at: number): void {
-    if (state[at + F.made]! < this.#limits.frames[at === 0 ? 0 : 1]) {
-      const next = [...state];
+    if (this.#most(at) === 0) return;
+    if (this.#by.lazy) {
+      if (state[at + F.linked] === 0 && this.#canConnect(state, at)) {
+        for (const next of this.#taken(state, at)) this.#connect(next, at);
+      }
+      return;
+    }
+    if (state[at + F.made]! < this.#most(at)) {
+      const next = state.slice();
       next[at + F.made]! += 1;
       this.#reach(next, '$ makes a frame', at);
     }
     const end = state[at + F.end]!;
     if (end === 0) {
-      if (state[D.up] === 1) this.#connect(state, at);
+      if (state[D.up] === 1 && this.#canConnect(state, at)) this.#connect(state.slice(), at);
       return;
     }
     if (state[at + F.linked] === 0) {
-      const next = [...state];
+      const next = state.slice();
       for (const field of [F.end, F.sent, F.welcome, F.acks]) next[at + field] = 0;
       this.#reach(next, '$ sees that its connection is gone', at);
     }
     if (state[at + F.welcome]! > 0) {
-      const next = [...state];
+      const next = state.slice();
       const freed = Math.max(state[at + F.freed]!, state[at + F.welcome]! - 1);
       next[at + F.end] = 2;
       next[at + F.welcome] = 0;
@@ -353,34 +477,36 @@ class Explorer {
     }
     const acks = state[at + F.acks]!;
     if (acks !== 0) {
-      const next = [...state];
+      const next = state.slice();
       const seq = 31 - Math.clz32(acks & -acks);
       next[at + F.acks] = acks & (acks - 1);
       next[at + F.freed] = Math.max(state[at + F.freed]!, seq);
       this.#reach(next, '$ takes an acknowledgement', at);
     }
     if (end === 2 && state[at + F.linked] === 1 && state[at + F.sent]! < state[at + F.made]!) {
-      const next = [...state];
+      const next = state.slice();
       next[at + F.sent]! += 1;
       next[at + F.arrived] = next[at + F.sent]!;
       this.#reach(next, '$ sends a frame', at);
     }
   }
 
-  #connect(state: State, at: number): void {
-    const next = [...state];
-    if (state[at + F.peer] !== 0) {
-      if (state[at + F.oldPeer] !== 0) return; // The daemon notices one of the two first.
+  /** The daemon notices the end of one of two before there is a third. */
+  #canConnect(state: State, at: number): boolean {
+    return state[at + F.peer] === 0 || state[at + F.oldPeer] === 0;
+  }
+
+  #connect(next: State, at: number): void {
+    if (next[at + F.peer] !== 0) {
       for (let field = 0; field < PEER_FIELDS; field += 1) {
-        next[at + OLD + field] = state[at + NOW + field]!;
+        next[at + OLD + field] = next[at + NOW + field]!;
       }
       this.#forgetPeer(next, at, NOW);
     }
     next[at + F.end] = 1;
     next[at + F.linked] = 1;
     next[at + F.peer] = 1;
-    next[at + F.number]! += 1;
-    if (next[at + F.number]! > MAX_CONNECTIONS) throw new Wrong('a shim connects again and again');
+    next[at + F.number] = Math.max(next[at + F.number]!, next[at + F.oldNumber]!) + 1;
     this.#reach(next, '$ connects', at);
   }
 
@@ -389,27 +515,27 @@ class Explorer {
       const peer = state[at + which]!;
       if (peer === 0) continue;
       if (which === OLD || state[at + F.linked] === 0) {
-        const next = [...state];
+        const next = state.slice();
         this.#forgetPeer(next, at, which);
         this.#reach(next, 'the daemon sees that a connection of $ is gone', at);
       }
       if (peer === 1) this.#hello(state, at, which);
       if (peer === 3 && state[at + which + READ]! < state[at + which + ARRIVED]!) {
-        this.#read(state, at, which);
+        this.#read(state.slice(), at, which, false);
       }
     }
     const { process, adoption, peer, oldPeer } = F;
     if (state[at + process] !== 1 || state[at + adoption] !== 0) return;
     if (state[at + peer]! >= 2 || state[at + oldPeer]! >= 2) return;
-    const next = [...state];
+    const next = state.slice();
     next[at + adoption] = 1;
     next[at + F.ring] ||= this.#model.blank(at);
-    next.push(this.#model.item('adopt', at));
+    this.#enqueue(next, 'adopt', at);
     this.#reach(next, 'the ring of $ is locked', at);
   }
 
   #hello(state: State, at: number, which: number): void {
-    const next = [...state];
+    const next = state.slice();
     const other = which === NOW ? OLD : NOW;
     if (this.#core.fences && state[at + other]! >= 2) {
       this.#forgetPeer(next, at, other);
@@ -417,29 +543,43 @@ class Explorer {
     }
     next[at + F.ring] ||= this.#model.blank(at);
     next[at + which] = 2;
-    next.push(this.#model.item('welcome', at, 0, state[at + which + NUMBER]!));
-    this.#runUnwaited(next);
-    this.#reach(next, 'the daemon takes the hello of $', at);
+    const number = state[at + which + NUMBER]!;
+    for (const each of this.#rotations(next)) {
+      this.#enqueue(each, 'welcome', at, 0, number);
+      this.#reach(each, 'the daemon takes the hello of $', at);
+    }
   }
 
-  #read(state: State, at: number, which: number): void {
-    const next = [...state];
-    const seq = state[at + which + READ]! + 1;
+  #read(next: State, at: number, which: number, isLeftOut: boolean): void {
+    const seq = next[at + which + READ]! + 1;
     next[at + which + READ] = seq;
-    const { acceptance, ring, records, received } = this.#model.take(state[at + F.ring]!, at, seq);
+    if (this.#by.lazy) {
+      next[at + F.made] = Math.max(next[at + F.made]!, seq);
+      if (which === NOW && next[at + F.welcome]! > 0) {
+        next[at + F.freed] = Math.max(next[at + F.freed]!, next[at + F.welcome]! - 1);
+        next[at + F.welcome] = 0;
+      }
+    }
+    const { acceptance, ring, records, received } = this.#model.take(next[at + F.ring]!, at, seq);
     if (acceptance === 'gap') {
+      if (!isLeftOut) throw new Wrong('ordered', 'a frame is refused and none before was left out');
       this.#forgetPeer(next, at, which);
       if (which === NOW) next[at + F.linked] = 0;
-      this.#reach(next, 'the daemon refuses a gap of $', at);
+      this.#reach(next, 'the daemon refuses a frame of $ behind one that was left out', at);
       return;
     }
     next[at + F.ring] = ring;
-    if (acceptance === 'take') {
-      if (records >= 0) next.push(this.#model.item('records', at, records));
-      next.push(this.#model.item('ack', at, received, state[at + which + NUMBER]!));
-      this.#runUnwaited(next);
+    const verb = `the daemon takes frame ${seq} of $`;
+    if (acceptance !== 'take') {
+      this.#reach(next, verb, at);
+      return;
     }
-    this.#reach(next, 'the daemon takes a frame of $', at);
+    if (records >= 0) this.#enqueue(next, 'records', at, records);
+    const number = next[at + which + NUMBER]!;
+    for (const each of records >= 0 ? this.#rotations(next) : [next]) {
+      this.#enqueue(each, 'ack', at, received, number);
+      this.#reach(each, verb, at);
+    }
   }
 
   #forgetPeer(state: State, at: number, which: number): void {
@@ -451,6 +591,31 @@ class Explorer {
 
   // The journal.
 
+  #item(type: Item['type'], at: number, value = 0, connection = 0): number {
+    return this.#model.item(type, at, value, connection);
+  }
+
+  #enqueue(state: State, type: Item['type'], at: number, value = 0, connection = 0): void {
+    const item = this.#item(type, at, value, connection);
+    if (this.#core.waits(type)) state.push(item);
+    else this.#barrier(state, item);
+  }
+
+  /** Without a new segment, and with one behind what was just appended. */
+  *#rotations(state: State): Generator<State> {
+    const next = state[D.rotations]! > 0 ? state.slice() : undefined;
+    yield state;
+    if (next === undefined) return;
+    this.#rotate(next);
+    yield next;
+  }
+
+  #rotate(state: State): void {
+    state[D.rotations]! -= 1;
+    const [a, b] = SHIMS.map((at) => this.#model.snapshot(state[at + F.ring]!));
+    this.#enqueue(state, 'snapshot', 0, a, b);
+  }
+
   #isLine(state: State, index: number): boolean {
     const item = state[D.queue + index];
     if (item === undefined) return false;
@@ -461,66 +626,93 @@ class Explorer {
   #journal(state: State): void {
     const size = state.length - D.queue;
     if (size === 0) for (const at of SHIMS) this.#checkFold(state, at);
-    if (state[D.rotations]! > 0 && SHIMS.some((at) => state[at + F.ring] !== 0)) {
-      const next = [...state];
-      next[D.rotations]! -= 1;
-      const [a, b] = SHIMS.map((at) => this.#model.snapshot(state[at + F.ring]!)) as [
-        number,
-        number,
-      ];
-      next.push(this.#model.item('snapshot', 0, a, b));
-      this.#reach(next, 'the journal plans a segment', 0);
+    if (this.#by.lazy) {
+      this.#commits(state, size);
+      return;
     }
     let line = state[D.written]!;
     while (line < size && !this.#isLine(state, line)) line += 1;
     if (line < size) {
-      const next = [...state];
+      const next = state.slice();
       next[D.written] = line + 1;
       this.#reach(next, 'a group of records is written', 0);
     }
     if (state[D.written]! > 0 || (size > 0 && !this.#isLine(state, 0))) {
-      const next = [...state];
-      this.#sync(next);
-      this.#reach(next, 'the journal is synced', 0);
+      const next = state.slice();
+      let end = next[D.written]!;
+      while (end < size && !this.#isLine(next, end)) end += 1;
+      next[D.written] = 0;
+      this.#commit(next, 0, end, 'the journal is synced');
     }
   }
 
-  /** What was written is durable now; then come the barriers up to what was not. */
-  #sync(state: State): void {
-    let end = state[D.written]!;
-    while (D.queue + end < state.length && !this.#isLine(state, end)) end += 1;
-    const items = state.splice(D.queue, end);
-    state[D.written] = 0;
-    for (const item of items) this.#store(state, item);
-    for (const item of items) this.#barrier(state, item);
+  /** One line and the barriers behind it; a batch of more is the same as one after the other. */
+  #commits(state: State, size: number): void {
+    let begin = 0;
+    while (begin < size) {
+      const { shim, type } = this.#model.itemOf(state[D.queue + begin]!);
+      if (begin > 0 && type === 'snapshot') return;
+      let end = begin + 1;
+      const isSame = (): boolean =>
+        !this.#by.split || this.#model.itemOf(state[D.queue + end]!).shim === shim;
+      while (end < size && !this.#isLine(state, end) && isSame()) end += 1;
+      this.#commit(state, begin, end - begin, 'the journal writes and syncs');
+      if (!this.#by.split || type === 'snapshot') return;
+      // The same for the other shim.
+      const isOther = (): boolean => {
+        const item = this.#model.itemOf(state[D.queue + end]!);
+        return item.shim !== shim || item.type === 'snapshot';
+      };
+      while (end < size && !isOther()) end += 1;
+      begin = end;
+      if (shim !== 0) return;
+    }
+  }
+
+  /** These are durable now; then come the barriers among them. */
+  #commit(state: State, begin: number, count: number, verb: string): void {
+    const segments = state[D.rotations]! > 0;
+    // Adoption appends; a segment may begin behind each group of it.
+    for (let after = -1; after === -1 || (segments && after < this.#groups); after += 1) {
+      this.#groups = 0;
+      this.#rotateAfter = after;
+      const next = state.slice();
+      const items = next.splice(D.queue + begin, count);
+      for (const item of items) this.#store(next, item);
+      for (const item of items) this.#barrier(next, item);
+      this.#reach(next, verb, 0);
+    }
+    this.#rotateAfter = -1;
   }
 
   #store(state: State, number: number): void {
-    const item = this.#model.itemOf(number);
-    const keep = (at: number, records: number): void => {
-      const stored = this.#model.store(state[at + F.journal]!, records, at);
-      state[at + F.journal] = stored;
-      const { wrong } = this.#model.stored(stored);
-      if (wrong !== '') throw new Wrong(wrong);
-    };
-    if (item.type === 'records') keep(item.shim, item.value);
-    if (item.type !== 'snapshot') return;
-    if (item.value >= 0) keep(0, item.value);
-    if (item.connection >= 0) keep(SHIM, item.connection);
+    const { type, shim, value, connection } = this.#model.itemOf(number);
+    if (type === 'records') this.#keep(state, shim, value);
+    if (type === 'torn') {
+      // As far as the first ring's watermark, and none of its sessions.
+      if (value >= 0) this.#keep(state, 0, this.#model.torn(value));
+      else this.#keep(state, SHIM, this.#model.torn(connection));
+    }
+    if (type !== 'snapshot') return;
+    if (value >= 0) this.#keep(state, 0, value);
+    if (connection >= 0) this.#keep(state, SHIM, connection);
   }
 
-  #runUnwaited(state: State): void {
-    if (this.#core.waits) return;
-    const item = state.pop()!;
-    this.#barrier(state, item);
+  #keep(state: State, at: number, records: number): void {
+    const stored = this.#model.store(state[at + F.journal]!, records, at);
+    state[at + F.journal] = stored;
+    const { wrong } = this.#model.stored(stored);
+    if (wrong !== undefined) throw new Wrong(...wrong);
   }
 
   #barrier(state: State, number: number): void {
     const { type, shim: at, value, connection } = this.#model.itemOf(number);
     const of = (stage: number): number | undefined =>
-      [NOW, OLD].find(
-        (which) => state[at + which] === stage && state[at + which + NUMBER] === connection,
-      );
+      connection === 0
+        ? undefined
+        : [NOW, OLD].find(
+            (which) => state[at + which] === stage && state[at + which + NUMBER] === connection,
+          );
     switch (type) {
       case 'welcome': {
         const which = of(2);
@@ -529,7 +721,11 @@ class Explorer {
         state[at + F.ring] = ring;
         state[at + which] = 3;
         this.#checkAcknowledged(state, at, durable);
-        if (which === NOW && state[at + F.linked] === 1) state[at + F.welcome] = durable + 1;
+        if (which !== NOW || state[at + F.linked] === 0) return;
+        state[at + F.welcome] = durable + 1;
+        if (!this.#by.lazy) return;
+        state[at + F.read] = Math.max(state[at + F.freed]!, durable);
+        state[at + F.arrived] = this.#most(at);
         return;
       }
       case 'ack': {
@@ -546,11 +742,15 @@ class Explorer {
           if (state[at + which]! >= 2) this.#forgetPeer(state, at, which);
         }
         const [freed, made] = [state[at + F.freed]!, state[at + F.made]!];
-        const { ring, records } = this.#model.adopt(state[at + F.ring]!, at, freed, made);
-        state[at + F.ring] = ring;
-        for (const group of records) state.push(this.#model.item('records', at, group));
+        for (const { group, ring } of this.#model.adopt(state[at + F.ring]!, at, freed, made)) {
+          state[at + F.ring] = ring;
+          if (group < 0) continue;
+          this.#enqueue(state, 'records', at, group);
+          if (this.#groups === this.#rotateAfter) this.#rotate(state);
+          this.#groups += 1;
+        }
         state[at + F.adoption] = 2;
-        state.push(this.#model.item('adopted', at));
+        this.#enqueue(state, 'adopted', at);
         return;
       }
       case 'adopted':
@@ -566,12 +766,24 @@ class Explorer {
 
   // What must hold.
 
+  #most(at: number): number {
+    return this.#limits.frames[at === 0 ? 0 : 1];
+  }
+
+  /** How many frames there may be. */
+  #madeBy(state: State, at: number): number {
+    const isOpen = this.#by.lazy && state[at + F.process] === 0;
+    return isOpen ? this.#most(at) : state[at + F.made]!;
+  }
+
   #checkAcknowledged(state: State, at: number, seq: number): void {
-    if (seq > state[at + F.made]!) throw new Wrong('what was never made is acknowledged');
+    if (seq > this.#madeBy(state, at)) {
+      throw new Wrong('durable', 'what was never made is acknowledged');
+    }
     const { has } = this.#model.stored(state[at + F.journal]!);
     for (let must = 1; must <= seq; must += 1) {
       if (isMust(at, must) && (has & (1 << must)) === 0) {
-        throw new Wrong('a frame is acknowledged whose records are not durable');
+        throw new Wrong('durable', 'a frame is acknowledged whose records are not durable');
       }
     }
   }
@@ -580,290 +792,55 @@ class Explorer {
   #checkFold(state: State, at: number): void {
     const live = state[at + F.ring]!;
     const wrong = this.#model.compare(live, this.#model.stored(state[at + F.journal]!).ring);
-    if (wrong !== '') throw new Wrong(wrong);
+    if (wrong !== '') throw new Wrong('restored', wrong);
   }
 
-  #checkEnd(state: State): void {
+  /** @returns how things stand. */
+  #checkEnd(state: State): string {
+    const outcome: unknown[] = [];
     for (const at of SHIMS) {
-      const made = state[at + F.made]!;
+      const made = this.#madeBy(state, at);
       const isDead = state[at + F.process] !== 0;
-      if (isDead && state[at + F.process] !== 2) throw new Wrong('a dead ring is never adopted');
-      if (!isDead && state[at + F.freed] !== made) {
-        throw new Wrong('a frame is never acknowledged');
+      const acks = 31 - Math.clz32(state[at + F.acks]! | 1);
+      const freed = Math.max(state[at + F.freed]!, state[at + F.welcome]! - 1, acks);
+      if (isDead && state[at + F.process] !== 2) {
+        throw new Wrong('complete', 'a dead ring is never adopted');
       }
+      if (!isDead && freed !== made) throw new Wrong('complete', 'a frame is never acknowledged');
       this.#checkAcknowledged(state, at, made);
-      const { ends, totals } = this.#model.stored(state[at + F.journal]!);
+      const { has, ends, totals } = this.#model.stored(state[at + F.journal]!);
       const wanted = made > 0 && (isDead || (at === 0 && made === 3)) ? 1 : 0;
-      if (ends !== wanted) throw new Wrong(`a session has ${ends} ends, and not ${wanted}`);
-      if (ends === 1 && totals !== totalsOf(at, made)) {
-        throw new Wrong(`the totals are ${totals}, and not ${totalsOf(at, made)}`);
+      if (ends !== wanted) {
+        throw new Wrong('complete', `a session has ${ends} ends, and not ${wanted}`);
       }
+      if (ends === 1 && totals !== totalsOf(at, made)) {
+        throw new Wrong('complete', `the totals are ${totals}, and not ${totalsOf(at, made)}`);
+      }
+      outcome.push([isDead, made, has, ends, totals]);
     }
+    return JSON.stringify(outcome);
   }
 }
 
-const totalsOf = (shim: number, made: number): string =>
-  shim === 0 ? `0 progress, ${made > 1 ? 1 : 0} errors` : `${made - 1} progress, 0 errors`;
+function coversOf({ crashes, drops, rotations }: Limits, budgets: boolean): number[] {
+  const all: (readonly [number, number, number])[] = [];
+  for (let c = 0; c <= crashes; c += 1) {
+    for (let d = 0; d <= drops; d += 1) {
+      for (let r = 0; r <= rotations; r += 1) all.push([c, d, r]);
+    }
+  }
+  const want = 'at most 32 combinations of crashes, drops and rotations';
+  if (all.length > 32) throw new RangeError(`Cannot explore: expected ${want}, got ${all.length}`);
+  return all.map(([c, d, r], own) =>
+    all.reduce((bits, [lessC, lessD, lessR], at) => {
+      const isCovered = budgets ? lessC <= c && lessD <= d && lessR <= r : at === own;
+      return isCovered ? bits | (1 << at) : bits;
+    }, 0),
+  );
+}
 
 function numbersOf(key: string): State {
   const numbers: State = new Array(key.length);
   for (let at = 0; at < key.length; at += 1) numbers[at] = key.charCodeAt(at);
   return numbers;
-}
-
-/** The reducer behind numbers: each ring state, group of records and step of the queue has one. */
-class Model {
-  readonly #core: Core;
-  readonly #rings = new Numbered<string>([['', '']]);
-  readonly #records = new Numbered<Records>();
-  readonly #stored = new Numbered<Stored>([
-    ['', { has: 0, ends: 0, newest: 0, ring: 0, totals: '', wrong: '' }],
-  ]);
-  readonly #items = new Numbered<Item>();
-  readonly #known = new Map<string, unknown>();
-
-  constructor(core: Core) {
-    this.#core = core;
-  }
-
-  item(type: Item['type'], shim: number, value = 0, connection = 0): number {
-    const key = `${type} ${shim} ${value} ${connection}`;
-    return this.#items.number(key, () => ({ type, shim, value, connection }));
-  }
-
-  itemOf(number: number): Item {
-    return this.#items.at(number);
-  }
-
-  stored(number: number): Stored {
-    return this.#stored.at(number);
-  }
-
-  blank(shim: number): number {
-    return this.#numberOf(newRing(originOf(shim)));
-  }
-
-  hello(ring: number, freed: number): { ring: number; durable: number } {
-    return this.#once(`hello ${ring} ${freed}`, () => {
-      const state = this.#ring(ring);
-      const durable = this.#core.onHello(state, { ...CLOCKS, freed });
-      return { ring: this.#numberOf(state), durable };
-    });
-  }
-
-  /** What `Hub.take()` and `Hub.turn()` do with a frame. */
-  take(ring: number, shim: number, seq: number): Taken {
-    return this.#once(`take ${ring} ${shim} ${seq}`, () => {
-      const state = this.#ring(ring);
-      const acceptance = this.#core.accept(state, seq);
-      if (acceptance !== 'take') return { acceptance, ring, records: -1, received: 0 };
-      const records = this.#group(seq, (emit) =>
-        this.#core.takeFrame(state, frameOf(shim, seq), emit),
-      );
-      this.#core.onWritten(state, state.received);
-      return { acceptance, ring: this.#numberOf(state), records, received: state.received };
-    });
-  }
-
-  durable(ring: number, seq: number): { ring: number; durable: number; isNew: boolean } {
-    return this.#once(`durable ${ring} ${seq}`, () => {
-      const state = this.#ring(ring);
-      const isNew = this.#core.onDurable(state, seq);
-      return { ring: this.#numberOf(state), durable: state.durable, isNew };
-    });
-  }
-
-  /** What `Hub.adopt()` and `Hub.gone()` do with a dead ring. */
-  adopt(
-    ring: number,
-    shim: number,
-    freed: number,
-    made: number,
-  ): { ring: number; records: readonly number[] } {
-    return this.#once(`adopt ${ring} ${shim} ${freed} ${made}`, () => {
-      const state = this.#ring(ring);
-      const groups: number[] = [];
-      this.#core.onHello(state, { ...CLOCKS, freed });
-      for (let seq = freed + 1; seq <= made; seq += 1) {
-        if (this.#core.accept(state, seq) !== 'take') continue;
-        groups.push(
-          this.#group(seq, (emit) => this.#core.takeFrame(state, frameOf(shim, seq), emit)),
-        );
-      }
-      takeSlot(state, slotOf(shim, made));
-      const seen = { inCalls: [], closing: [] };
-      const { wallUs } = CLOCKS;
-      groups.push(this.#group(0, (emit) => this.#core.ringGone(state, { wallUs }, seen, emit)));
-      this.#core.onWritten(state, state.received);
-      return { ring: this.#numberOf(state), records: groups.filter((group) => group >= 0) };
-    });
-  }
-
-  adopted(ring: number): number {
-    return this.#once(`adopted ${ring}`, () => {
-      const state = this.#ring(ring);
-      this.#core.onDurable(state, state.received);
-      return this.#numberOf(state);
-    });
-  }
-
-  /** @returns -1 if the daemon does not know the ring. */
-  snapshot(ring: number): number {
-    if (ring === 0) return -1;
-    return this.#once(`snapshot ${ring}`, () => {
-      const drafts = this.#core.snapshotDrafts(this.#ring(ring), CLOCKS.wallUs);
-      return this.#keep({ seq: 0, ends: 0, totals: '', drafts, of: ring });
-    });
-  }
-
-  /** Appends records to what the journal has of a ring. */
-  store(before: number, records: number, shim: number): number {
-    return this.#once(`store ${before} ${records}`, () => {
-      const { has, ends, newest, ring, totals, wrong } = this.stored(before);
-      const { seq, ends: more, drafts, of, totals: told } = this.#records.at(records);
-      const id = RINGS[shim === 0 ? 0 : 1];
-      // Recovery begins at the newest snapshot.
-      const rings = new Map(ring === 0 || of !== undefined ? [] : [[id, this.#ring(ring)]]);
-      for (const draft of drafts) {
-        this.#core.foldIntoRings(rings, JSON.parse(JSON.stringify(draft)) as RecordDraft);
-      }
-      const folded = rings.get(id);
-      const after = folded === undefined ? 0 : this.#numberOf(folded);
-      const next: Stored = {
-        has: has | (seq === 0 ? 0 : 1 << seq),
-        ends: ends + more,
-        newest: Math.max(newest, seq),
-        ring: after,
-        totals: told === '' ? totals : told,
-        wrong:
-          wrong ||
-          (seq > 0 && (has & (1 << seq)) !== 0 ? 'the records of a frame stand there twice' : '') ||
-          (seq > 0 && seq < newest ? 'records stand in another order than their frames' : '') ||
-          (ends + more > 1 ? 'a session ends twice' : '') ||
-          (of === undefined ? '' : this.#differs(of, after)),
-      };
-      return this.#stored.number(JSON.stringify(next), () => next);
-    });
-  }
-
-  /** @returns What of the live state the journal does not give back; empty if all. */
-  compare(live: number, folded: number): string {
-    if (live === folded) return '';
-    return this.#once(`compare ${live} ${folded}`, () => {
-      const [ours, theirs] = [live, folded].map((number) => this.#ring(number)) as [
-        RingState,
-        RingState,
-      ];
-      if (theirs.received > ours.received) return 'the journal is ahead of the daemon';
-      const told = (ring: RingState) =>
-        JSON.stringify(
-          [...ring.sessions.values()].map(({ session, errors, failures, dones, lastError }) => [
-            [session, errors, failures, dones],
-            lastError,
-          ]),
-        );
-      if (told(ours) === told(theirs)) return '';
-      return `the journal gives back ${told(theirs)} and not ${told(ours)}`;
-    });
-  }
-
-  /** A snapshot says that all which was received is durable, and nothing else may differ. */
-  #differs(live: number, folded: number): string {
-    const state = this.#ring(live);
-    state.durable = state.received;
-    state.written = state.received;
-    return this.#numberOf(state) === folded ? '' : 'a snapshot does not give back the state';
-  }
-
-  #group(seq: number, act: (emit: Emit) => unknown): number {
-    const drafts: RecordDraft[] = [];
-    act((draft) => drafts.push(draft));
-    if (drafts.length === 0) return -1;
-    const ended = drafts.filter(({ event_name }) => event_name === 'session.ended');
-    const { progress = 0, errors = 0 } = ended[0]?.totals ?? {};
-    const totals = ended.length === 0 ? '' : `${progress} progress, ${errors} errors`;
-    return this.#keep({ seq, ends: ended.length, totals, drafts });
-  }
-
-  #keep(records: Records): number {
-    return this.#records.number(JSON.stringify(records), () => records);
-  }
-
-  #ring(number: number): RingState {
-    const text = this.#rings.at(number);
-    if (text === '') return newRing(originOf(0));
-    const { sessions, ...plain } = JSON.parse(text) as RingState & { sessions: unknown[] };
-    const ring: RingState = { ...plain, sessions: new Map() };
-    for (const image of sessions) {
-      const session = restoreSession(image);
-      if (session !== undefined) ring.sessions.set(session.session, session);
-    }
-    return ring;
-  }
-
-  #numberOf(ring: RingState): number {
-    const sessions = [...ring.sessions.values()].map(snapshotSession);
-    const { origin, received, written, durable, clockOffsetUs, lost, holes, unknown, orphans } =
-      ring;
-    const marks = { received, written, durable, clockOffsetUs };
-    const text = JSON.stringify({ origin, ...marks, lost, holes, unknown, orphans, sessions });
-    return this.#rings.number(text, () => text);
-  }
-
-  #once<T>(key: string, make: () => T): T {
-    if (!this.#known.has(key)) this.#known.set(key, make());
-    return this.#known.get(key) as T;
-  }
-}
-
-interface Taken {
-  readonly acceptance: Acceptance;
-  readonly ring: number;
-  /** -1: none. */
-  readonly records: number;
-  readonly received: number;
-}
-
-/** Values by number, each once. */
-class Numbered<T> {
-  readonly #values: T[] = [];
-  readonly #numbers = new Map<string, number>();
-
-  constructor(first: readonly (readonly [string, T])[] = []) {
-    for (const [key, value] of first) this.number(key, () => value);
-  }
-
-  number(key: string, make: () => T): number {
-    const known = this.#numbers.get(key);
-    if (known !== undefined) return known;
-    const number = this.#values.push(make()) - 1;
-    this.#numbers.set(key, number);
-    return number;
-  }
-
-  at(number: number): T {
-    return this.#values[number]!;
-  }
-}
-
-const originOf = (shim: number): Origin => ({
-  ring: RINGS[shim === 0 ? 0 : 1],
-  pid: 1,
-  arch: 'x64',
-  executable: 'host',
-  shimVersion: '1',
-});
-
-/** A session's slot, as adoption finds it. */
-function slotOf(shim: number, made: number): Slot {
-  const progress = shim === 0 ? 0 : made - 1;
-  const errors = shim === 0 && made > 1 ? 1 : 0;
-  const newest = { call: progress, timeUs: CLOCKS.timeUs + made * 1000, index: made, max: 9 };
-  return {
-    kind: 'slot',
-    session: 1,
-    timeUs: CLOCKS.timeUs + 1000,
-    counters: { ...NONE, progress, errors },
-    newest: { ...newest, marks: 0, text: null },
-  };
 }
