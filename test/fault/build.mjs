@@ -30,6 +30,16 @@ export const EAGER = [
   { file: 'delivery.h', find: 'kRetryMaxMs = 5000', put: 'kRetryMaxMs = 20' },
 ];
 
+/** A shim whose calls now and then wait between reserving their record and filling it. */
+export const HESITANT = [
+  {
+    file: 'ring.cc',
+    find: '  Fill(attempt, body);\n  Commit(attempt);\n  return attempt.at.seq();',
+    put: '  if (attempt.at.seq() % 64 == 7) usleep(20000);\n  Fill(attempt, body);\n  Commit(attempt);\n  return attempt.at.seq();',
+  },
+  { file: 'ring.cc', find: '#include <cstring>', put: '#include <unistd.h>\n\n#include <cstring>' },
+];
+
 /** Replaces text that must stand there exactly once. */
 export function edit(folder, edits) {
   for (const { file, find, put } of edits) {

@@ -6,19 +6,21 @@ import { Hosts } from './hosts.mjs';
 import { check } from './oracle.mjs';
 import { mix, random } from './random.mjs';
 import { Daemon, LIVENESS_MS, MOST_UNADOPTED, scratchFolder } from './round.mjs';
+import { HOST_SCHEDULES } from './schedules.mjs';
 import { readHeader } from './side-file.mjs';
 
 const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const START_MS = 20_000;
 
 /**
- * @param {object} options `seed`, `hostKills`; `producer`: command and first arguments; `startDaemon`:
+ * @param {object} options `schedule`, `seed`, `hostKills`; `producer`: command and first arguments; `startDaemon`:
  *   (state, errors) => {ready(), stop()}; `path`: spells paths for the host; `env`; `atOnce`: hosts.
  */
 export async function runHostRound(options) {
   const { seed, producer, startDaemon, path, env, atOnce = 2, onDisk = false } = options;
-  const { livenessMs = LIVENESS_MS } = options;
-  const rand = random(mix(seed, 'hosts'));
+  const { livenessMs = LIVENESS_MS, schedule = 'hosts' } = options;
+  const plan = HOST_SCHEDULES[schedule];
+  const rand = random(mix(seed, schedule));
   const scratch = onDisk ? scratchFolder('hosts', tmpdir()) : scratchFolder('hosts');
   const state = join(scratch, 'state');
   mkdirSync(state, { mode: 0o700 });
@@ -46,13 +48,13 @@ export async function runHostRound(options) {
         threads: 4,
         shared,
         // Now and then the ring fills up within the host's short life.
-        'busy-us': rand() < 0.03 ? 1 : Math.floor(20 + rand() * 200),
+        'busy-us': rand() < plan.busy ? 1 : Math.floor(20 + rand() * 200),
         tee: rand() < 0.5 ? 1 : 0,
         'pace-us': Math.floor(100 + rand() * 1000),
         calls: Math.floor(3 + rand() * 40),
         seed: Math.floor(rand() * 2 ** 31),
       });
-      const lifeMs = rand() ** 2 * 40;
+      const lifeMs = plan.lifeMs(rand);
       const until = performance.now() + START_MS;
       while (!readHeader(host.side).attached && performance.now() < until) await delay(1);
       await delay(lifeMs);
@@ -82,7 +84,7 @@ export async function runHostRound(options) {
   if (!failed || !options.keep) rmSync(scratch, { recursive: true, force: true });
   return {
     ...found,
-    schedule: 'hosts',
+    schedule,
     seed,
     failed,
     scratch,

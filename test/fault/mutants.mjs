@@ -6,9 +6,10 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostTarget, root } from '../../bin/native.mjs';
-import { buildDaemon, buildProducer, copyTree, EAGER } from './build.mjs';
+import { buildDaemon, buildProducer, copyTree, EAGER, HESITANT } from './build.mjs';
 import { runCrashStates, SMALL } from './crash-states.mjs';
 import { runAll, runJob } from './job.mjs';
+import { HOST_SCHEDULES } from './schedules.mjs';
 
 const daemon = (file, find, put) => ({ daemon: [{ file, find, put }] });
 const shim = (file, find, put) => ({ shim: [{ file, find, put }] });
@@ -134,6 +135,16 @@ export const MUTANTS = [
     by: 'hosts',
   },
   {
+    name: 'read a dead ring up to its first hole',
+    ...daemon('protocol/wire/ring-file.ts', 'doubtful.push(hole(seq, lastTimeUs));', 'break;'),
+    by: 'holes',
+  },
+  {
+    name: 'read a dead ring without its session slots',
+    ...daemon('daemon/hub.ts', 'for (const slot of from.slots) {', 'for (const slot of []) {'),
+    by: 'pressure',
+  },
+  {
     name: 'never sync what recovery rests on',
     ...daemon('daemon/recovery.ts', 'syncFile(path);\n    else', ';\n    else'),
     by: 'crash states',
@@ -193,7 +204,7 @@ export const MUTANTS = [
 
 const FIRST_SEED = 7001;
 /** Kills of a try: few at first, since most bugs show at once, then as many as it takes. */
-const KILLS = { hosts: [15, 60], other: [8, 30] };
+const KILLS = { hosts: [15, 60], holes: [15, 60], pressure: [10, 30], other: [8, 30] };
 const LIVENESS_MS = 4000;
 const LEAST_STATES = 1200;
 
@@ -203,9 +214,12 @@ async function build(mutant, at, producers) {
   const name = `mutant-${at}`;
   const edits = [...(by === 'crash states' ? SMALL : []), ...(mutant.daemon ?? [])];
   const dist = await buildDaemon(name, edits);
-  const base = by === 'hosts' ? producers.plain : producers.eager;
+  const base = producers[by] ?? producers.eager;
   if (!mutant.shim) return { dist, producer: base.path };
-  const shimEdits = by === 'hosts' ? mutant.shim : [...EAGER, ...mutant.shim];
+  const shimEdits = [
+    ...(HOST_SCHEDULES[by] ? (HOST_SCHEDULES[by].shim ?? []) : EAGER),
+    ...mutant.shim,
+  ];
   const { path } = await buildProducer(name, { edits: shimEdits, base: base.folder });
   return { dist, producer: path };
 }
@@ -220,8 +234,8 @@ async function tryMutant({ by, kills }, { dist, producer }, seed) {
   for (const some of kills ?? KILLS[by] ?? KILLS.other) {
     const common = { seed, livenessMs: LIVENESS_MS, dist };
     const result = await runJob(
-      by === 'hosts'
-        ? { ...common, hosts: true, hostKills: some, producer: [producer] }
+      HOST_SCHEDULES[by]
+        ? { ...common, hosts: true, schedule: by, hostKills: some, producer: [producer] }
         : { ...common, schedule: by, daemonKills: some, producer },
     );
     if (result.failed) return signOf(result);
@@ -252,7 +266,9 @@ const chosen = (only) =>
 export async function runMutants({ seeds, only, jobs, say }) {
   const producers = {
     eager: await buildProducer('eager', { edits: EAGER }),
-    plain: await buildProducer('plain'),
+    hosts: await buildProducer('plain'),
+    pressure: await buildProducer('plain'),
+    holes: await buildProducer('holes', { edits: HESITANT }),
   };
   say('| bug | schedule, seed | caught | first sign |');
   say('| --- | --- | --- | --- |');

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 // @ts-expect-error: plain JavaScript without types
-import { EAGER } from './build.mjs';
+import { EAGER, HESITANT } from './build.mjs';
 // @ts-expect-error: plain JavaScript without types
 import { SMALL } from './crash-states.mjs';
 // @ts-expect-error: plain JavaScript without types
@@ -15,6 +15,7 @@ const inShim = (edits: Edit[]): Edit[] =>
   edits.map((edit) => ({ ...edit, file: join('native-shim', 'src', edit.file) }));
 const rows: [string, Edit[]][] = [
   ['a shim that comes back at once', inShim(EAGER)],
+  ['a shim that hesitates', inShim(HESITANT)],
   ['small segments', SMALL],
   ...MUTANTS.map((mutant: { name: string; daemon?: Edit[]; shim?: Edit[] }) => [
     mutant.name,

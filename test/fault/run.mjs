@@ -12,7 +12,7 @@ import { NAMED_CASES, NAMED_CRASH_STATES } from './cases.mjs';
 import { runCrashStates } from './crash-states.mjs';
 import { runAll, runJob } from './job.mjs';
 import { runMutants, tryUnitTests } from './mutants.mjs';
-import { SCHEDULES } from './schedules.mjs';
+import { HOST_SCHEDULES, SCHEDULES } from './schedules.mjs';
 import { whyNoWine } from './wine.mjs';
 
 /** So many kills share a state directory before it is looked through. */
@@ -47,11 +47,11 @@ const number = (name, otherwise) => {
   }
   return Number(text);
 };
-const names = values.schedule ? values.schedule.split(',') : Object.keys(SCHEDULES);
+const known = [...Object.keys(SCHEDULES), ...Object.keys(HOST_SCHEDULES)];
+const names = values.schedule ? values.schedule.split(',') : known;
 for (const name of names) {
-  if (SCHEDULES[name] || name === 'hosts') continue;
-  const known = [...Object.keys(SCHEDULES), 'hosts'].join(', ');
-  process.stderr.write(`Cannot run: no schedule "${name}"; expected some of ${known}\n`);
+  if (known.includes(name)) continue;
+  process.stderr.write(`Cannot run: no schedule "${name}"; expected some of ${known.join(', ')}\n`);
   process.exit(2);
 }
 const seed = number('seed', Math.floor(Math.random() * 2 ** 31));
@@ -96,7 +96,8 @@ function take(result) {
     if (key in result && key !== 'seed') total[key] += result[key];
   for (const key of Object.keys(extra)) extra[key] += result[key];
   // Where daemons die, too, the time to adoption says when one lived.
-  if (result.schedule === 'hosts') for (const ms of result.adoptionMs) adoptionMs.push(ms);
+  // Full rings of several hosts that died at once take as long as the machine needs to read them.
+  if (HOST_SCHEDULES[result.schedule]?.busy < 1) for (const ms of result.adoptionMs) adoptionMs.push(ms);
   for (const ms of result.resumeMs) resumeMs.push(ms);
   if (result.peakMb > memoryMb) memoryMb = result.peakMb;
   const lies = result.lies > 0 ? `, ${result.lies} lies` : '';
@@ -121,6 +122,10 @@ function count(name, good, bad) {
   say(`${bad === 0 ? 'ok    ' : 'FAILED'} ${name}: ${good} passed, ${bad} failed`);
 }
 
+const hostProducer = async (name) => {
+  const { shim: edits = [] } = HOST_SCHEDULES[name];
+  return [(await buildProducer(edits.length > 0 ? name : 'plain', { edits })).path];
+};
 const eager = async () => (await buildProducer('eager', { edits: EAGER })).path;
 const keep = values.keep;
 
@@ -136,8 +141,8 @@ if (daemonKills > 0) {
       rounds.push({ ...common, ...one, daemonKills: Math.min(all, values.quick ? 10 : all) });
     }
   }
-  const schedules = names.filter((name) => name !== 'hosts');
-  const share = Math.ceil(daemonKills / schedules.length);
+  const schedules = names.filter((name) => SCHEDULES[name]);
+  const share = schedules.length > 0 ? Math.ceil(daemonKills / schedules.length) : 0;
   // Round after round of all of them, so that a run that is cut short has seen each.
   for (let done = 0, round = 0; done < share; done += KILLS_A_ROUND, round++) {
     for (const schedule of schedules) {
@@ -148,18 +153,24 @@ if (daemonKills > 0) {
   await takeAll(rounds);
 }
 
-const withHosts = !values.schedule || names.includes('hosts');
 const whyNot = values.wine ? whyNoWine() : undefined;
-if (hostKills > 0 && withHosts) {
+const hostSchedules = names.filter(
+  (name) => HOST_SCHEDULES[name] && (name === 'hosts' || !values.wine),
+);
+if (hostKills > 0 && hostSchedules.length > 0) {
   if (whyNot) say(`SKIPPED host kills under Wine: ${whyNot}`);
   else {
     const { wine } = values;
-    const producer = wine ? undefined : [(await buildProducer('plain')).path];
+    const producers = {};
+    if (!wine) for (const name of hostSchedules) producers[name] = await hostProducer(name);
     const rounds = [];
-    for (let done = 0, round = 0; done < hostKills; done += HOST_KILLS_A_ROUND, round++) {
-      const kills = Math.min(HOST_KILLS_A_ROUND, hostKills - done);
-      const common = { hosts: true, wine, dist, producer, keep };
-      rounds.push({ ...common, seed: seed + round, hostKills: kills });
+    const share = Math.ceil(hostKills / hostSchedules.length);
+    for (let done = 0, round = 0; done < share; done += HOST_KILLS_A_ROUND, round++) {
+      for (const schedule of hostSchedules) {
+        const kills = Math.min(HOST_KILLS_A_ROUND, share - done);
+        const common = { hosts: true, wine, dist, producer: producers[schedule], keep };
+        rounds.push({ ...common, schedule, seed: seed + round, hostKills: kills });
+      }
     }
     // Under Wine all processes share one server.
     await takeAll(rounds, wine ? 1 : jobs);

@@ -1,4 +1,5 @@
 /** How hard a round is. `daemon`: what befalls each daemon; `hosts`: what runs meanwhile. */
+import { HESITANT } from './build.mjs';
 import { POINTS } from './inject.mjs';
 
 const between = (rand, low, high) => low + rand() * (high - low);
@@ -107,4 +108,15 @@ export const SCHEDULES = {
     hosts: { lifeMs: [100, 3000] },
     liars: 3,
   },
+};
+
+/**
+ * Kills of hosts beside a daemon that lives. `busy`: which share of them calls as fast as it can, so that
+ * the ring fills up; `lifeMs`: of one; `shim`: edits of `native-shim/src`.
+ */
+export const HOST_SCHEDULES = {
+  hosts: { busy: 0.03, lifeMs: (rand) => rand() ** 2 * 40 },
+  // Calls wait with their place in the ring reserved, while others pass by.
+  holes: { busy: 0, lifeMs: (rand) => rand() * 60, shim: HESITANT },
+  pressure: { busy: 1, lifeMs: (rand) => between(rand, 20, 150) },
 };
