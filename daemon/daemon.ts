@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { LineContext } from '../protocol/records/line.ts';
 import type { RecordDraft } from '../protocol/records/record.ts';
+import { liveSessions } from '../protocol/session/ring.ts';
 import { type Role, STATUS } from '../protocol/wire/handshake.ts';
 import { HANDSHAKE_TIMEOUT_MS, PROTOCOL_VERSION } from '../protocol/wire/limits.ts';
 import type { ProtocolError } from '../protocol/wire/protocol-error.ts';
@@ -411,7 +412,7 @@ export class Daemon {
         shim_version: shimVersion,
         ring,
         connected: peer !== undefined,
-        sessions: state.sessions.size,
+        sessions: liveSessions(state).length,
         received: state.received,
         durable: state.durable,
         lost: Object.values(state.lost).reduce((sum, n) => sum + n, state.holes),

@@ -14,6 +14,7 @@ import {
   accept,
   foldIntoRings,
   type LostCounts,
+  liveSessions,
   newRing,
   onDurable,
   onHello,
@@ -145,7 +146,7 @@ export class Hub {
       entry.gone = note?.gone ?? false;
       entry.seenWallUs = note?.seenWallUs ?? wallUs();
       this.#rings.set(id, entry);
-      for (const session of state.sessions.values()) this.#live.set(session.id, session);
+      for (const session of liveSessions(state)) this.#live.set(session.id, session);
     }
   }
 
@@ -481,7 +482,7 @@ export class Hub {
       // process that has nothing to say may stay away for as long as it lives.
       const dead = entry.watch?.isAlive() === false;
       const late = nowUs - entry.lostUs > MEMORY_RING_GRACE_MS * 1000;
-      const missed = !entry.watch || entry.state.sessions.size > 0;
+      const missed = !entry.watch || liveSessions(entry.state).length > 0;
       if (dead || (late && missed)) this.gone(entry, [], true);
     }
   }

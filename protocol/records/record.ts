@@ -19,6 +19,7 @@ export type EventName =
   | 'session.done'
   | 'session.returned'
   | 'session.ended'
+  | 'session.released'
   | 'frames.merged'
   | 'frames.lost'
   | 'process.connected'
@@ -33,9 +34,12 @@ export type EventName =
   | 'snapshot.begin'
   | 'snapshot.session'
   | 'snapshot.ring'
+  | 'snapshot.store'
   | 'snapshot.end';
 
 export type Outcome = 'ok' | 'ok_with_errors' | 'warned' | 'failed' | 'cancelled' | 'abandoned';
+
+export type CheckSeverity = 'fault' | 'note' | 'info';
 
 export type ErrorClass = 'transient' | 'auth' | 'quota' | 'not_found' | 'cancelled' | 'other';
 
@@ -83,6 +87,12 @@ export interface PhaseFields {
   readonly errors: number;
   readonly index: number;
   readonly max: number;
+}
+
+export interface InnerSlow {
+  readonly calls: number;
+  readonly us: number;
+  readonly max_us: number;
 }
 
 /** One record but for what the journal adds to each (`v`, `service`, `host`, `severity_number`). */
@@ -138,8 +148,9 @@ export interface RecordDraft {
     readonly in_callback?: readonly { readonly method: string; readonly thread: number }[];
   };
   readonly check?: {
+    /** `MS001`: a row of `protocol/session/checks.ts`. */
     readonly code: string;
-    readonly severity: 'fault' | 'note' | 'info';
+    readonly severity: CheckSeverity;
     readonly detail: string;
   };
   /** `Done`'s event handle, beside what `*phSyncDoneEvent` holds. The result is in `error`. */
@@ -156,15 +167,24 @@ export interface RecordDraft {
   readonly outcome_reason?: string;
   readonly duration_us?: number;
   readonly since_last_call_us?: number;
+  /** `session.ended`: no call for so long, at most; time in which the machine slept is not counted. */
+  readonly longest_silence_us?: number;
+  /** `session.ended` came 5 s after `Done`, and the callback was not released yet. */
+  readonly unreleased?: true;
   readonly totals?: {
     readonly progress: number;
     readonly errors: number;
     readonly warnings: number;
     readonly merged: number;
     readonly lost: number;
+    /** How many different checks fired. */
     readonly checks: number;
     readonly inner_us: number;
     readonly inner_max_us: number;
+    /** Time in Outlook's callback by the session's duration; above 1 with several threads. */
+    readonly inner_share?: number;
+    /** Calls that failed in there or were slow, by method. */
+    readonly inner_slow?: Partial<Record<'Progress' | 'Error' | 'Done', InnerSlow>>;
   };
   readonly phases?: readonly PhaseFields[];
   readonly lost?: { readonly by_kind: Record<string, number>; readonly reason: string };
@@ -198,6 +218,10 @@ export interface LiveSession {
   readonly progress: ProgressFields;
   readonly errors: number;
   readonly warnings: number;
+  /** Codes of the checks that fired. */
+  readonly checks?: readonly string[];
+  /** What a sync of this store usually takes; absent before there were some. */
+  readonly usual_us?: number;
   readonly last_error?: ErrorFields;
   readonly stall?: NonNullable<RecordDraft['stall']>;
   /** `Done` was called. */

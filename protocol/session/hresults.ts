@@ -60,6 +60,11 @@ export function describeHresult(value: number): Hresult {
   return byFacility(unsigned) ?? withoutTagBits(unsigned) ?? unknown(unsigned);
 }
 
+/** Whether the value is known as a warning: neither a failure nor a plain success. */
+export function isWarning(value: number): boolean {
+  return byValue.get(value >>> 0)?.kind === 'warning';
+}
+
 /** What is known of one name; for names that share a value, of this one. Case does not matter. */
 export function findHresultName(name: string): HresultRow | undefined {
   return byName.get(name.trim().toUpperCase());

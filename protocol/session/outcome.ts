@@ -1,16 +1,21 @@
 import type { Level, Outcome } from '../records/record.ts';
 import { describeHresult } from './hresults.ts';
 import type { SessionState } from './state.ts';
-import { errorCount } from './state.ts';
+import { errorCount, hasCalls } from './state.ts';
 
 /** How a session ended, by the rules of the log's documentation: the first that matches. */
 
 const MAPI_E_USER_CANCEL = 0x80040113;
 const MAPI_E_CANCEL = 0x80040501;
-const FAILED = 0x80000000;
+/** From here on bit 31 is set: a failure. */
+export const FAILED = 0x80000000;
 
 /** What ended it. `released`: the last Release, or 5 s after `Done`. */
 export type EndCause = { readonly by: 'released' } | { readonly by: 'gone'; readonly how: string };
+
+export function isCancel(hresult: number): boolean {
+  return hresult === MAPI_E_USER_CANCEL || hresult === MAPI_E_CANCEL;
+}
 
 export function judge(
   state: SessionState,
@@ -18,17 +23,25 @@ export function judge(
 ): { readonly outcome: Outcome; readonly reason: string } {
   if (state.done === null) {
     if (cause.by === 'gone') return { outcome: 'abandoned', reason: `${cause.how} before Done` };
+    const { returned: back } = state;
     const returned =
-      state.returned === null || state.returned.hresult === 0
+      back === null || (back.hresult === 0 && hasCalls(state))
         ? ''
-        : `; SynchronizeInBackground returned ${shown(state.returned.hresult)}`;
+        : `; SynchronizeInBackground returned ${shown(back.hresult)}`;
+    if (!hasCalls(state) && (back === null || back.hresult < FAILED)) {
+      if (back === null) return { outcome: 'failed', reason: 'The callback refused its interface' };
+      // The provider has no callback, or one that nobody can be put before.
+      const outcome = back.hresult === 0 ? 'ok' : 'warned';
+      return { outcome, reason: `No callback was there to be called${returned}` };
+    }
+    if (state.dones > 0) {
+      return { outcome: 'failed', reason: 'Done was called, but what it brought was lost' };
+    }
     return { outcome: 'failed', reason: `The callback was released without Done${returned}` };
   }
   const { hresult } = state.done;
   const reason = `Done was called with ${shown(hresult)}`;
-  if (hresult === MAPI_E_USER_CANCEL || hresult === MAPI_E_CANCEL) {
-    return { outcome: 'cancelled', reason };
-  }
+  if (isCancel(hresult)) return { outcome: 'cancelled', reason };
   if (hresult >= FAILED) return { outcome: 'failed', reason };
   const errors = errorCount(state);
   const last = state.lastError === null ? '' : `, the last with ${state.lastError.name}`;

@@ -4,6 +4,7 @@ import type { ProgressView } from '../wire/decode.ts';
 import type { Hello, Hole, Lost, SequencedFrame, Slot, Unknown } from '../wire/frames.ts';
 import { MAX_SESSIONS_PER_RING } from '../wire/limits.ts';
 import { ProtocolError } from '../wire/protocol-error.ts';
+import { judgeOverlap } from './contract.ts';
 import type { Draft } from './drafts.ts';
 import { label, processFields, sessionFields } from './drafts.ts';
 import type { Emit, GoneFacts, SessionFrame } from './session.ts';
@@ -17,6 +18,7 @@ import {
 } from './session.ts';
 import { foldRecord, snapshotSession } from './snapshot.ts';
 import type { Origin, SessionState } from './state.ts';
+import { hasCalls } from './state.ts';
 
 /**
  * One ring: how far its stream has come, and its sessions. Pure; a plain object of its owner, changed in
@@ -40,9 +42,12 @@ export interface RingState {
   holes: number;
   /** Frames of kinds that we do not know. */
   unknown: number;
-  /** Frames of sessions that we do not know, or that have ended. */
+  /** Frames of sessions that we do not know, or know no more. */
   orphans: number;
-  /** Live ones, by the seq of their `open`. One that ended stays until it is closed. */
+  /**
+   * By the seq of their `open`. One that ended stays until it is released, and the last
+   * `MAX_RELEASED` of those stay too, so that a call that comes all the same is known.
+   */
   readonly sessions: Map<number, SessionState>;
 }
 
@@ -53,6 +58,8 @@ export interface LostCounts {
   dones: number;
   others: number;
 }
+
+export const MAX_RELEASED = 8;
 
 const LOST_KINDS = ['opens', 'progress', 'errors', 'dones', 'others'] as const;
 
@@ -194,6 +201,25 @@ export function ringGone(ring: RingState, facts: GoneFacts, seen: LastSeen, emit
   ring.sessions.clear();
 }
 
+/** Sessions that have not ended. */
+export function liveSessions(ring: RingState): SessionState[] {
+  return [...ring.sessions.values()].filter(({ ended }) => ended === null);
+}
+
+/** The session of the same store that still runs, if there is one. What has no label is no store. */
+export function overlapOf(
+  sessions: Iterable<SessionState>,
+  opened: Pick<SessionState, 'provider' | 'store' | 'session'>,
+): SessionState | undefined {
+  if (opened.store === null || opened.store === '') return undefined;
+  for (const other of sessions) {
+    const same = other.store === opened.store && other.provider === opened.provider;
+    const runs = other.ended === null && other.dones === 0 && hasCalls(other);
+    if (same && runs && other.session !== opened.session) return other;
+  }
+  return undefined;
+}
+
 /** Drops sessions that have ended. Their late calls are then orphans. */
 export function forgetEnded(ring: RingState): void {
   for (const [key, session] of ring.sessions) {
@@ -218,6 +244,8 @@ function route(
         throw new ProtocolError('limit', `Cannot open session: expected ${want}, got one more`);
       }
       const session = openSession(frame, ring.origin, collect);
+      const other = overlapOf(ring.sessions.values(), session);
+      if (other !== undefined) judgeOverlap(session, other, frame, collect);
       ring.sessions.set(session.session, session);
       anchor(ring, frame.wallUs - frame.timeUs);
       return session;
@@ -246,8 +274,13 @@ function routeToSession(ring: RingState, frame: SessionFrame): SessionState | un
     return undefined;
   }
   applyFrame(session, frame, collect);
-  if (frame.kind === 'close') ring.sessions.delete(frame.session);
+  if (frame.kind === 'close') dropReleased(ring);
   return session;
+}
+
+function dropReleased(ring: RingState): void {
+  const released = [...ring.sessions.values()].filter((session) => session.released);
+  for (const { session } of released.slice(0, -MAX_RELEASED)) ring.sessions.delete(session);
 }
 
 function anchor(ring: RingState, offsetUs: number): void {
@@ -326,7 +359,7 @@ const OBSERVED_LATE_US = 1_000_000;
 
 /**
  * What stands at the head of a segment about this ring: a `snapshot.ring`, and a `snapshot.session` for
- * each session that has not ended. It says that everything received so far is in the journal, so it must be
+ * each session that it keeps. It says that everything received so far is in the journal, so it must be
  * appended behind the records of all frames that were taken, and before those of the next one.
  */
 export function snapshotDrafts(ring: RingState, atWallUs: number): RecordDraft[] {
@@ -344,14 +377,13 @@ export function snapshotDrafts(ring: RingState, atWallUs: number): RecordDraft[]
     shim_version: origin.shimVersion,
     state: { origin, durable: received, clockOffsetUs, lost: { ...lost }, holes, unknown, orphans },
   };
-  const live = [...ring.sessions.values()].filter((session) => session.ended === null);
   return [
     ringDraft,
-    ...live.map(
+    ...[...ring.sessions.values()].map(
       (session): RecordDraft => ({
         ...common,
         event_name: 'snapshot.session',
-        msg: `${label(session)}: running`,
+        msg: `${label(session)}: ${session.ended?.outcome ?? 'running'}`,
         trace_id: session.traceId,
         span_id: session.id,
         trace_flags: 1,
@@ -382,6 +414,7 @@ export function foldIntoRings(rings: Map<string, RingState>, record: RecordDraft
   settle(ring, record.seq ?? 0);
   if (record.event_name === 'frames.lost') foldLost(ring, record);
   if (record.session !== undefined) foldSession(ring, record, record.session.id);
+  if (record.event_name === 'process.gone') ring.sessions.clear();
 }
 
 function settle(ring: RingState, seq: number): void {
@@ -397,7 +430,9 @@ function foldSession(ring: RingState, record: RecordDraft, id: string): void {
     if (known !== undefined) ring.sessions.delete(known.session);
     return;
   }
+  if (known === undefined && ring.sessions.size >= MAX_SESSIONS_PER_RING) forgetEnded(ring);
   ring.sessions.set(next.session, next);
+  if (next.released) dropReleased(ring);
   ring.clockOffsetUs ??= next.clockOffsetUs;
 }
 

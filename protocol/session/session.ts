@@ -17,17 +17,34 @@ import type {
   Slot,
   Unblocked,
 } from '../wire/frames.ts';
+import type { CheckCode } from './checks.ts';
+import { firedBit, firedCount } from './checks.ts';
+import {
+  afterDone,
+  checkDraft,
+  fire,
+  isFloodWindowOver,
+  judgeAfterDone,
+  judgeBar,
+  judgeDone,
+  judgeEnd,
+  judgeError,
+  judgeFlood,
+  judgeNote,
+  judgeReturned,
+} from './contract.ts';
 import type { Cause } from './drafts.ts';
 import {
   durationText,
   errorFields,
   fullSessionFields,
+  METHOD_NAMES,
   methodName,
   sessionDraft,
 } from './drafts.ts';
 import { describeHresult } from './hresults.ts';
 import type { EndCause } from './outcome.ts';
-import { count, judge, levelOf, named, shown } from './outcome.ts';
+import { count, FAILED, judge, levelOf, named, shown } from './outcome.ts';
 import { listPhases } from './phases.ts';
 import {
   isProgressDue,
@@ -37,7 +54,14 @@ import {
   tellProgress,
 } from './progress.ts';
 import type { Origin, SessionState } from './state.ts';
-import { errorCount, MAX_BLOCKED, MAX_ERROR_TEXT_BYTES, MAX_REPEATS, newSession } from './state.ts';
+import {
+  endSession,
+  errorCount,
+  MAX_BLOCKED,
+  MAX_ERROR_TEXT_BYTES,
+  MAX_REPEATS,
+  newSession,
+} from './state.ts';
 import { hex32 } from './sync-flags.ts';
 
 /**
@@ -108,15 +132,13 @@ export function openSession(open: Open, origin: Origin, emit: Emit): SessionStat
 export function applyFrame(state: SessionState, frame: SessionFrame, emit: Emit): void {
   if (state.ended === null) endAfterDone(state, frame, frame.timeUs, emit);
   if (state.ended !== null) {
-    if (frame.kind === 'progress' || frame.kind === 'error' || frame.kind === 'done') {
-      state.late += 1;
-    }
+    applyLate(state, frame, emit);
     return;
   }
   switch (frame.kind) {
     case 'progress':
       heard(state, frame, emit);
-      takeCall(state, frame.call, frame.timeUs, frame.index, frame.max, frame.text);
+      takeProgress(state, frame, frame, emit);
       if (isProgressDue(state, frame.timeUs)) emitProgress(state, frame, emit);
       break;
     case 'error':
@@ -140,23 +162,83 @@ export function applyFrame(state: SessionState, frame: SessionFrame, emit: Emit)
       takeReturned(state, frame, emit);
       break;
     case 'note':
-      emit(
-        Object.assign(
-          sessionDraft(state, 'session.note', 'info', frame, `${frame.key} = ${frame.value}`),
-          {
-            note: { key: frame.key, value: frame.value },
-          },
-        ),
-      );
+      takeNote(state, frame, emit);
       break;
     case 'merged':
       takeMerged(state, frame, emit);
       break;
     case 'close':
       takeCounters(state, frame.counters);
-      end(state, frame, { by: 'released' }, frame.timeUs, emit);
+      end(state, frame, { by: 'released' }, frame.timeUs, true, emit);
       break;
   }
+}
+
+/**
+ * A frame after the end was told: 5 s after `Done`, or after the last Release. Calls only fire checks;
+ * what else the frames say is recorded as ever. A call of `Error` or `Done` has a record each time, since
+ * it stands nowhere else.
+ */
+function applyLate(state: SessionState, frame: SessionFrame, emit: Emit): void {
+  switch (frame.kind) {
+    case 'progress':
+      state.progress = Math.max(state.progress, frame.call);
+      if (state.released) fire(state, 'MS010', frame, 'Progress', emit);
+      else judgeAfterDone(state, frame, 'Progress', emit);
+      break;
+    case 'error':
+    case 'done':
+      takeLateCall(state, frame, emit);
+      break;
+    case 'inner':
+      takeInner(state, frame, emit);
+      break;
+    case 'blocked':
+      takeBlocked(state, frame, emit);
+      break;
+    case 'unblocked':
+      takeUnblocked(state, frame, emit);
+      break;
+    case 'returned':
+      takeReturned(state, frame, emit);
+      break;
+    case 'note':
+      takeNote(state, frame, emit);
+      break;
+    case 'merged':
+      takeCounters(state, frame.counters);
+      tellMerged(state, frame, emit);
+      break;
+    case 'close':
+      takeCounters(state, frame.counters);
+      if (!state.released) release(state, frame, emit);
+      break;
+  }
+}
+
+function takeLateCall(state: SessionState, frame: ErrorCall | Done, emit: Emit): void {
+  const isError = frame.kind === 'error';
+  if (isError) countError(state, frame.hresult, frame.call);
+  else state.dones = Math.max(state.dones, frame.call);
+  const code: CheckCode = state.released ? 'MS010' : isError ? 'MS001' : 'MS002';
+  const method = `${isError ? 'Error' : 'Done'} with ${shown(frame.hresult)}`;
+  const detail = state.released ? method : afterDone(state, frame, method);
+  state.fired |= firedBit(code);
+  const error = errorFields(frame.hresult);
+  if (isError && frame.text !== null) error.text = frame.text;
+  emit(Object.assign(checkDraft(state, code, frame, detail), { call: frame.call, error }));
+}
+
+function release(state: SessionState, frame: Close, emit: Emit): void {
+  state.released = true;
+  const afterUs = Math.max(0, frame.timeUs - (state.done?.timeUs ?? frame.timeUs));
+  const msg = `the callback was released ${durationText(afterUs)} after Done`;
+  emit(
+    Object.assign(sessionDraft(state, 'session.released', 'debug', frame, msg), {
+      duration_us: Math.max(0, frame.timeUs - state.openTimeUs),
+      totals: totalsOf(state),
+    }),
+  );
 }
 
 /**
@@ -227,7 +309,7 @@ export function processGone(state: SessionState, facts: GoneFacts, emit: Emit): 
         }),
   };
   const time = rfc3339(facts.wallUs);
-  end(state, cause, { by: 'gone', how }, state.lastCallUs, (draft) =>
+  end(state, cause, { by: 'gone', how }, state.lastCallUs, true, (draft) =>
     emit(draft.event_name === 'session.ended' ? { ...draft, time, exit } : { ...draft, time }),
   );
 }
@@ -237,7 +319,8 @@ export function closeSession(state: SessionState, facts: GoneFacts, emit: Emit):
   if (state.ended !== null) return;
   const cause: Cause = { timeUs: facts.timeUs ?? state.lastCallUs, seq: 0, thread: 0 };
   const time = rfc3339(facts.wallUs);
-  end(state, cause, { by: 'released' }, state.lastCallUs, (draft) => emit({ ...draft, time }));
+  const at: Emit = (draft) => emit({ ...draft, time });
+  end(state, cause, { by: 'released' }, state.lastCallUs, true, at);
 }
 
 /** The newest anchor of the ring's clock to the wall clock: wall time minus monotonic time. */
@@ -248,10 +331,42 @@ export function setClock(state: SessionState, offsetUs: number): void {
 /** Notes a call, and that a quiet session is quiet no more. */
 function heard(state: SessionState, cause: Cause, emit: Emit): void {
   if (state.quietSinceUs !== null) resume(state, cause, cause.timeUs, emit);
-  if (cause.timeUs > state.lastCallUs) {
-    state.lastCallUs = cause.timeUs;
-    state.excusedUs = 0;
+  called(state, cause.timeUs);
+}
+
+/** Notes when a call came, and how long there had been none. */
+export function called(state: SessionState, timeUs: number): void {
+  if (timeUs <= state.lastCallUs) return;
+  const silenceUs = timeUs - state.lastCallUs - state.excusedUs;
+  if (silenceUs > state.silenceUs) state.silenceUs = silenceUs;
+  state.lastCallUs = timeUs;
+  state.excusedUs = 0;
+}
+
+/** A `Progress` call that a frame brought: the bar, and what is to be said of it. */
+function takeProgress(
+  state: SessionState,
+  cause: Cause,
+  { call, timeUs, index, max, text }: Omit<NewestCall, 'marks'>,
+  emit: Emit,
+): void {
+  const { last, text: textBefore } = state;
+  const before = { call: last.call, index: last.index, max: last.max };
+  takeCall(state, call, timeUs, index, max, text);
+  if (index > max || index < before.index || max !== before.max) {
+    judgeBar(state, cause, { call, index, max }, before, state.text === textBefore, emit);
   }
+  if (isFloodWindowOver(state, timeUs)) judgeFlood(state, cause, call, emit);
+  if (state.done !== null && timeUs >= state.done.timeUs) {
+    judgeAfterDone(state, cause, 'Progress', emit);
+  }
+}
+
+function takeNote(state: SessionState, frame: Note, emit: Emit): void {
+  const { key, value } = frame;
+  const draft = sessionDraft(state, 'session.note', 'info', frame, `${key} = ${value}`);
+  emit(Object.assign(draft, { note: { key, value } }));
+  judgeNote(state, frame, frame, emit);
 }
 
 function resume(state: SessionState, cause: Cause, calledUs: number, emit: Emit): void {
@@ -303,12 +418,7 @@ function flushProgress(state: SessionState, cause: Cause, emit: Emit): void {
 function takeError(state: SessionState, frame: ErrorCall, emit: Emit): void {
   const { call, hresult, text } = frame;
   const error = errorFields(hresult);
-  state.errors = Math.max(state.errors, call);
-  if (error.severity === 'error') state.failures += 1;
-  else {
-    state.warnings += 1;
-    if (hresult !== 0) state.oddities += 1;
-  }
+  countError(state, hresult, call);
   const repeat = countRepeat(state, hresult, text);
   if (text !== null) error.text = text;
   if (repeat !== undefined) error.repeat = repeat;
@@ -319,6 +429,18 @@ function takeError(state: SessionState, frame: ErrorCall, emit: Emit): void {
   draft.call = call;
   draft.error = error;
   emit(draft);
+  judgeError(state, frame, hresult, text, emit);
+  judgeAfterDone(state, frame, 'Error', emit);
+}
+
+/** Counts an `Error` by its code. */
+export function countError(state: SessionState, hresult: number, call: number): void {
+  state.errors = Math.max(state.errors, call);
+  if (hresult >= FAILED) state.failures += 1;
+  else {
+    state.warnings += 1;
+    if (hresult !== 0) state.oddities += 1;
+  }
 }
 
 /** @returns `undefined` for what is new after `MAX_REPEATS` different ones. */
@@ -349,6 +471,7 @@ const HANDLES = ['null', 'unknown', 'same', 'different'] as const;
 function takeDone(state: SessionState, frame: Done, emit: Emit): void {
   flushProgress(state, frame, emit);
   state.dones = Math.max(state.dones, frame.call);
+  const isFirst = state.done === null;
   state.done ??= { hresult: frame.hresult, timeUs: frame.timeUs };
   emit(
     Object.assign(
@@ -361,12 +484,11 @@ function takeDone(state: SessionState, frame: Done, emit: Emit): void {
       },
     ),
   );
+  judgeDone(state, frame, frame, isFirst, emit);
 }
 
 function takeInner(state: SessionState, frame: Inner, emit: Emit): void {
-  state.innerSeenUs += frame.durationUs;
-  state.innerUs = Math.max(state.innerUs, state.innerSeenUs);
-  state.innerMaxUs = Math.max(state.innerMaxUs, frame.durationUs);
+  countInner(state, frame.method, frame.durationUs);
   const method = methodName(frame.method);
   const took = `took ${durationText(frame.durationUs)}`;
   const failed = frame.hresult === 0 ? '' : ` and returned ${shown(frame.hresult)}`;
@@ -385,6 +507,17 @@ function takeInner(state: SessionState, frame: Inner, emit: Emit): void {
       },
     ),
   );
+}
+
+/** Counts a call of Outlook's callback that failed or was slow. */
+export function countInner(state: SessionState, method: number, durationUs: number): void {
+  state.innerSeenUs += durationUs;
+  state.innerUs = Math.max(state.innerUs, state.innerSeenUs);
+  state.innerMaxUs = Math.max(state.innerMaxUs, durationUs);
+  const totals = state.innerSlow[METHOD_NAMES.indexOf(methodName(method))]!;
+  totals.calls += 1;
+  totals.us += durationUs;
+  totals.maxUs = Math.max(totals.maxUs, durationUs);
 }
 
 function takeBlocked(state: SessionState, frame: Blocked, emit: Emit): void {
@@ -406,9 +539,7 @@ function takeBlocked(state: SessionState, frame: Blocked, emit: Emit): void {
 function takeUnblocked(state: SessionState, frame: Unblocked, emit: Emit): void {
   const { thread, method, durationUs } = frame;
   state.blocked = state.blocked.filter((call) => call.thread !== thread);
-  // The provider was not silent while it was held up: quiet begins to count anew.
-  state.lastCallUs = Math.max(state.lastCallUs, frame.timeUs);
-  state.excusedUs = 0;
+  cameOut(state, frame.timeUs);
   const name = methodName(method);
   const msg = `thread ${thread} came out of Outlook's ${name} after ${durationText(durationUs)}`;
   emit(
@@ -417,6 +548,12 @@ function takeUnblocked(state: SessionState, frame: Unblocked, emit: Emit): void 
       stall: { kind: 'blocked', method: name, thread, for_us: durationUs },
     }),
   );
+}
+
+/** The provider was not silent while it was held up: quiet begins to count anew. */
+export function cameOut(state: SessionState, timeUs: number): void {
+  state.lastCallUs = Math.max(state.lastCallUs, timeUs);
+  state.excusedUs = 0;
 }
 
 function takeReturned(state: SessionState, frame: Returned, emit: Emit): void {
@@ -433,6 +570,7 @@ function takeReturned(state: SessionState, frame: Returned, emit: Emit): void {
       duration_us: frame.durationUs,
     }),
   );
+  judgeReturned(state, frame, emit);
 }
 
 function takeMerged(state: SessionState, frame: Merged, emit: Emit): void {
@@ -440,9 +578,14 @@ function takeMerged(state: SessionState, frame: Merged, emit: Emit): void {
   const { call, timeUs, index, max, text } = frame.newest;
   if (call > 0) {
     heard(state, { ...frame, timeUs }, emit);
-    takeCall(state, call, timeUs, index, max, text);
+    takeProgress(state, frame, { call, timeUs, index, max, text }, emit);
     if (isProgressDue(state, frame.timeUs)) emitProgress(state, frame, emit);
   }
+  tellMerged(state, frame, emit);
+}
+
+/** Says how many calls were merged since that was last said. */
+function tellMerged(state: SessionState, frame: Merged, emit: Emit): void {
   const grown = state.merged - state.toldMerged;
   if (grown <= 0) return;
   state.toldMerged = state.merged;
@@ -474,24 +617,29 @@ function takeAhead(state: SessionState, newest: NewestCall): void {
   if (call <= state.last.call) return;
   state.ahead = { call, timeUs, index, max, text };
   state.progress = Math.max(state.progress, call);
-  if (timeUs > state.lastCallUs) {
-    state.lastCallUs = timeUs;
-    state.excusedUs = 0;
-  }
+  called(state, timeUs);
 }
 
 function endAfterDone(state: SessionState, cause: Cause, heardUs: number, emit: Emit): void {
   if (state.done === null || heardUs - state.done.timeUs < END_AFTER_DONE_US) return;
-  end(state, cause, { by: 'released' }, state.done.timeUs, emit);
+  end(state, cause, { by: 'released' }, state.done.timeUs, false, emit);
 }
 
-function end(state: SessionState, cause: Cause, by: EndCause, untilUs: number, emit: Emit): void {
+/** @param released Nothing more comes: by the last Release, or since its process is gone. */
+function end(
+  state: SessionState,
+  cause: Cause,
+  by: EndCause,
+  untilUs: number,
+  released: boolean,
+  emit: Emit,
+): void {
   flushProgress(state, cause, emit);
+  judgeEnd(state, cause, by.by === 'released', emit);
   const { outcome, reason } = judge(state, by);
   // The same whether the end came by release or by the time after Done.
   const until = state.done?.timeUs ?? untilUs;
   const durationUs = Math.max(0, until - state.openTimeUs);
-  state.ended = { outcome, reason, durationUs };
   const errors = errorCount(state);
   const mark = { timeUs: until, calls: state.progress, errors };
   const took = durationText(durationUs);
@@ -507,17 +655,31 @@ function end(state: SessionState, cause: Cause, by: EndCause, untilUs: number, e
       outcome_reason: reason,
       duration_us: durationUs,
       since_last_call_us: Math.max(0, cause.timeUs - state.lastCallUs),
-      totals: {
-        progress: state.progress,
-        errors,
-        warnings: state.warnings,
-        merged: state.merged,
-        lost: state.lost,
-        checks: 0,
-        inner_us: state.innerUs,
-        inner_max_us: state.innerMaxUs,
-      },
+      longest_silence_us: Math.max(state.silenceUs, until - state.lastCallUs - state.excusedUs),
+      ...(released ? {} : { unreleased: true }),
+      totals: totalsOf(state, durationUs),
       phases: listPhases(state.phases, mark, state.last),
     }),
   );
+  endSession(state, { outcome, reason, durationUs }, released);
+}
+
+function totalsOf(state: SessionState, durationUs = 0): NonNullable<RecordDraft['totals']> {
+  const slow = METHOD_NAMES.map((method, at) => [method, state.innerSlow[at]!] as const)
+    .filter(([, { calls }]) => calls > 0)
+    .map(([method, { calls, us, maxUs }]) => [method, { calls, us, max_us: maxUs }] as const);
+  return {
+    progress: state.progress,
+    errors: errorCount(state),
+    warnings: state.warnings,
+    merged: state.merged,
+    lost: state.lost,
+    checks: firedCount(state.fired),
+    inner_us: state.innerUs,
+    inner_max_us: state.innerMaxUs,
+    ...(durationUs === 0
+      ? {}
+      : { inner_share: Math.round((state.innerUs / durationUs) * 1000) / 1000 }),
+    ...(slow.length === 0 ? {} : { inner_slow: Object.fromEntries(slow) }),
+  };
 }

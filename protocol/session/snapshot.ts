@@ -1,15 +1,17 @@
 import type { ErrorFields, Outcome, RecordDraft } from '../records/record.ts';
 import { cutText } from '../records/text.ts';
 import { parseRfc3339 } from '../records/time.ts';
+import { firedBit, firedCodes } from './checks.ts';
 import { ATTACH_NAMES, METHOD_NAMES } from './drafts.ts';
 import type { Phase } from './phases.ts';
 import { MAX_PHASES } from './phases.ts';
 import { takeCall, tellProgress } from './progress.ts';
-import { repeatKey } from './session.ts';
+import { called, cameOut, countError, countInner, repeatKey } from './session.ts';
 import type { LastCall, SessionState } from './state.ts';
 import {
   blankSession,
   cutOrNull,
+  endSession,
   MAX_BLOCKED,
   MAX_ERROR_TEXT_BYTES,
   MAX_LABEL_BYTES,
@@ -41,8 +43,11 @@ const NUMBERS = [
   'innerUs',
   'innerMaxUs',
   'innerSeenUs',
-  'late',
   'toldMerged',
+  'silenceUs',
+  'floodUs',
+  'floodCall',
+  'floodForUs',
 ] as const satisfies readonly (keyof SessionState)[];
 
 /** @returns Plain JSON of at most about 8 KiB. Private to the daemon: no contract. */
@@ -57,6 +62,7 @@ export function snapshotSession(state: SessionState): unknown {
     store: state.store,
     openTimeUs: state.openTimeUs,
     openWallUs: state.openWallUs,
+    callback: state.callback,
     numbers: NUMBERS.map((name) => state[name]),
     last: callTuple(state.last),
     text: state.text,
@@ -74,6 +80,9 @@ export function snapshotSession(state: SessionState): unknown {
     blocked: state.blocked.map(({ thread, method, sinceUs }) => [thread, method, sinceUs]),
     quietSinceUs: state.quietSinceUs,
     ended: state.ended,
+    released: state.released,
+    fired: firedCodes(state.fired),
+    innerSlow: state.innerSlow.map(({ calls, us, maxUs }) => [calls, us, maxUs]),
   };
 }
 
@@ -92,6 +101,7 @@ export function restoreSession(snapshot: unknown): SessionState | undefined {
     store: cutOrNull(stringOrNull(from.store), MAX_LABEL_BYTES),
     openTimeUs: number(from.openTimeUs),
     openWallUs: number(from.openWallUs),
+    callback: from.callback !== false,
   });
   const numbers = array(from.numbers);
   NUMBERS.forEach((name, at) => {
@@ -135,14 +145,22 @@ export function restoreSession(snapshot: unknown): SessionState | undefined {
     }));
   state.quietSinceUs = numberOrNull(from.quietSinceUs);
   state.ended = endedOf(from.ended);
+  state.released = from.released === true;
+  state.fired = array(from.fired).reduce<number>((all, code) => all | firedBit(String(code)), 0);
+  array(from.innerSlow)
+    .slice(0, state.innerSlow.length)
+    .map(array)
+    .forEach(([calls, us, maxUs], at) => {
+      state.innerSlow[at] = { calls: number(calls), us: number(us), maxUs: number(maxUs) };
+    });
   return state;
 }
 
 /**
  * Takes the next record of the journal that is about this session.
  *
- * @returns The state after it, changed in place; `undefined` once the session has ended, or as long as
- * nothing is known of it.
+ * @returns The state after it, changed in place. `undefined` once its process is gone, or as long as
+ * nothing is known of it. One that has ended otherwise is kept: calls may come all the same.
  */
 export function foldRecord(
   state: SessionState | undefined,
@@ -151,7 +169,7 @@ export function foldRecord(
   const name = record.event_name;
   if (name === 'snapshot.session') return restoreSession(record.state);
   if (name === 'session.opened') return foldOpened(record);
-  if (name === 'session.ended') return undefined;
+  if (name === 'session.ended' && record.exit !== undefined) return undefined;
   if (state !== undefined) foldInto(state, record);
   return state;
 }
@@ -165,12 +183,14 @@ function foldInto(state: SessionState, record: RecordDraft): void {
       foldProgress(state, record, timeUs, call);
       break;
     case 'session.error':
-      state.lastCallUs = Math.max(state.lastCallUs, timeUs);
-      state.errors = Math.max(state.errors, call);
-      foldError(state, record.error);
+      recalled(state, timeUs);
+      foldError(state, record.error, call);
+      break;
+    case 'session.check':
+      foldCheck(state, record, call);
       break;
     case 'session.done':
-      state.lastCallUs = Math.max(state.lastCallUs, timeUs);
+      recalled(state, timeUs);
       state.dones = Math.max(state.dones, call);
       state.done ??= { hresult: Number(record.error?.hresult ?? 0), timeUs };
       break;
@@ -181,15 +201,26 @@ function foldInto(state: SessionState, record: RecordDraft): void {
       };
       break;
     case 'session.inner_slow': {
-      const durationUs = record.inner?.duration_us ?? 0;
-      state.innerSeenUs += durationUs;
-      state.innerUs = Math.max(state.innerUs, state.innerSeenUs);
-      state.innerMaxUs = Math.max(state.innerMaxUs, durationUs);
+      const { method = 'Progress', duration_us = 0 } = record.inner ?? {};
+      countInner(state, METHOD_NAMES.indexOf(method) + 1, duration_us);
       break;
     }
     case 'session.stalled':
     case 'session.resumed':
       foldStall(state, record, timeUs);
+      break;
+    case 'session.ended': {
+      const { outcome, outcome_reason: reason, duration_us: durationUs, totals } = record;
+      if (totals !== undefined) {
+        state.progress = Math.max(state.progress, number(totals.progress));
+        state.merged = Math.max(state.merged, number(totals.merged));
+      }
+      const ended = endedOf({ outcome, reason, durationUs });
+      if (ended !== null) endSession(state, ended, record.unreleased !== true);
+      break;
+    }
+    case 'session.released':
+      state.released = true;
       break;
     default:
       break;
@@ -218,6 +249,7 @@ function foldOpened(record: RecordDraft): SessionState | undefined {
     store: cutOrNull(stringOrNull(session.store), MAX_LABEL_BYTES),
     openTimeUs: number(record.mono_us),
     openWallUs,
+    callback: record.detail?.callback !== false,
   });
 }
 
@@ -233,23 +265,37 @@ function foldProgress(
   takeCall(state, call, calledUs, progress.index, progress.max, progress.text ?? null);
   state.progress = Math.max(state.progress, progress.calls);
   state.merged = Math.max(state.merged, progress.merged ?? 0);
-  state.lastCallUs = Math.max(state.lastCallUs, calledUs);
+  recalled(state, calledUs);
   if (record.event_name === 'frames.merged') state.toldMerged = state.merged;
   else tellProgress(state, timeUs);
 }
 
-function foldError(state: SessionState, error: ErrorFields | undefined): void {
+function foldError(state: SessionState, error: ErrorFields | undefined, call: number): void {
   if (error === undefined) return;
   const hresult = Number(error.hresult);
-  if (error.severity === 'error') state.failures += 1;
-  else {
-    state.warnings += 1;
-    if (hresult !== 0) state.oddities += 1;
-  }
+  countError(state, hresult, call);
   if (error.repeat !== undefined) {
     state.repeats.set(repeatKey(hresult, error.text ?? null), error.repeat);
   }
   state.lastError = errorOf(error);
+}
+
+/** Of calls that have no record it is only known that they came less than this apart. */
+const SURE_SILENCE_US = 5_000_000;
+
+function recalled(state: SessionState, timeUs: number): void {
+  const { silenceUs } = state;
+  called(state, timeUs);
+  if (state.silenceUs < SURE_SILENCE_US) state.silenceUs = silenceUs;
+}
+
+function foldCheck(state: SessionState, { check, error }: RecordDraft, call: number): void {
+  if (check === undefined) return;
+  state.fired |= firedBit(check.code);
+  // A call that has no other record.
+  if (error === undefined) return;
+  if (check.code === 'MS001') countError(state, Number(error.hresult), call);
+  if (check.code === 'MS002') state.dones = Math.max(state.dones, call);
 }
 
 function foldStall(state: SessionState, record: RecordDraft, timeUs: number): void {
@@ -258,13 +304,13 @@ function foldStall(state: SessionState, record: RecordDraft, timeUs: number): vo
   const isOver = record.event_name === 'session.resumed';
   if (stall.kind === 'quiet') {
     state.quietSinceUs = isOver ? null : state.lastCallUs;
-    if (isOver) state.lastCallUs = Math.max(state.lastCallUs, timeUs);
+    if (isOver) recalled(state, timeUs);
     return;
   }
   const thread = stall.thread ?? 0;
   state.blocked = state.blocked.filter((call) => call.thread !== thread).slice(1 - MAX_BLOCKED);
   if (isOver) {
-    state.lastCallUs = Math.max(state.lastCallUs, timeUs);
+    cameOut(state, timeUs);
     return;
   }
   const method = METHOD_NAMES.indexOf(stall.method ?? 'Progress') + 1;

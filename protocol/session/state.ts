@@ -1,6 +1,7 @@
 import type { ErrorFields, Outcome } from '../records/record.ts';
 import { cutText } from '../records/text.ts';
 import type { Open } from '../wire/frames.ts';
+import type { Fired } from './checks.ts';
 import { sessionIds } from './ids.ts';
 import type { Phase, PhaseBook } from './phases.ts';
 import { newPhaseBook } from './phases.ts';
@@ -50,6 +51,8 @@ export interface SessionState {
   readonly store: string | null;
   readonly openTimeUs: number;
   readonly openWallUs: number;
+  /** Outlook's callback is behind ours. */
+  readonly callback: boolean;
   /** Wall clock minus monotonic clock; follows the ring's anchors. */
   clockOffsetUs: number;
 
@@ -80,8 +83,17 @@ export interface SessionState {
   innerMaxUs: number;
   /** Of `inner` frames: the least that `innerUs` can be. */
   innerSeenUs: number;
-  /** Calls after the session's end. */
-  late: number;
+  /** Calls of Outlook's callback that failed or were slow: of Progress, Error, Done. */
+  innerSlow: InnerTotals[];
+  /** The longest time without a call. */
+  silenceUs: number;
+  /** Checks that fired. */
+  fired: Fired;
+  /** The window in which calls are counted: when it began, with which call, and for how long those
+   * before it had too many. */
+  floodUs: number;
+  floodCall: number;
+  floodForUs: number;
 
   rate: Rate;
   phases: PhaseBook;
@@ -101,6 +113,14 @@ export interface SessionState {
   /** Since when the session is quiet, if a record said so. */
   quietSinceUs: number | null;
   ended: Ended | null;
+  /** The last Release. An ended session may live on for a while, since later calls are recorded. */
+  released: boolean;
+}
+
+export interface InnerTotals {
+  calls: number;
+  us: number;
+  maxUs: number;
 }
 
 export interface Ended {
@@ -108,6 +128,9 @@ export interface Ended {
   readonly reason: string;
   readonly durationUs: number;
 }
+
+/** How long calls are counted to say that they are too many. */
+export const FLOOD_WINDOW_US = 1_000_000;
 
 export const MAX_REPEATS = 64;
 export const MAX_BLOCKED = 16;
@@ -128,13 +151,22 @@ export function newSession(open: Open, origin: Origin): SessionState {
     store: cutOrNull(open.store, MAX_LABEL_BYTES),
     openTimeUs: open.timeUs,
     openWallUs: open.wallUs,
+    callback: open.callback !== 0,
   });
 }
 
 /** What never changes in a session. */
 export type Opened = Pick<
   SessionState,
-  'origin' | 'session' | 'attach' | 'flags' | 'provider' | 'store' | 'openTimeUs' | 'openWallUs'
+  | 'origin'
+  | 'session'
+  | 'attach'
+  | 'flags'
+  | 'provider'
+  | 'store'
+  | 'openTimeUs'
+  | 'openWallUs'
+  | 'callback'
 >;
 
 /** A session as it is right after its `open`. */
@@ -160,7 +192,13 @@ export function blankSession(opened: Opened): SessionState {
     innerUs: 0,
     innerMaxUs: 0,
     innerSeenUs: 0,
-    late: 0,
+    innerSlow: newInnerSlow(),
+    silenceUs: 0,
+    fired: 0,
+    // Over with the first call, which begins the first one.
+    floodUs: opened.openTimeUs - FLOOD_WINDOW_US,
+    floodCall: 0,
+    floodForUs: 0,
     rate: newRate(),
     phases: newPhaseBook(),
     repeats: new Map(),
@@ -173,7 +211,30 @@ export function blankSession(opened: Opened): SessionState {
     blocked: [],
     quietSinceUs: null,
     ended: null,
+    released: false,
   };
+}
+
+export function newInnerSlow(): InnerTotals[] {
+  return [1, 2, 3].map(() => ({ calls: 0, us: 0, maxUs: 0 }));
+}
+
+const SINK = 3;
+
+/** Whether its calls can be seen: the wrap of a provider that got no callback sees none. */
+export function hasCalls(state: SessionState): boolean {
+  return state.callback || state.attach === SINK;
+}
+
+/** What is kept of a session whose end was told: enough to tell of calls that come later. */
+export function endSession(state: SessionState, ended: Ended, released: boolean): void {
+  state.ended = ended;
+  state.released = released;
+  state.ahead = null;
+  state.quietSinceUs = null;
+  state.phases = newPhaseBook();
+  state.repeats = new Map();
+  state.rate = newRate();
 }
 
 export function cutOrNull(text: string | null, maxBytes: number): string | null {

@@ -3,6 +3,8 @@ import { liveSession } from '../../../protocol/session/live.ts';
 import {
   accept,
   foldIntoRings,
+  liveSessions,
+  MAX_RELEASED,
   newRing,
   onDurable,
   onHello,
@@ -173,7 +175,7 @@ test('one session above the limit is refused, and changes nothing', () => {
   expect(() => takeFrame(ring, next.open(), log.emit)).toThrow(ProtocolError);
   expect(ring.received).toBe(MAX_SESSIONS_PER_RING);
   expect(ring.sessions.size).toBe(MAX_SESSIONS_PER_RING);
-  expect(log.records).toHaveLength(MAX_SESSIONS_PER_RING);
+  expect(log.named('session.opened')).toHaveLength(MAX_SESSIONS_PER_RING);
 });
 
 test('the end of a process ends its sessions, each as its slots say', () => {
@@ -293,19 +295,38 @@ describe('foldIntoRings()', () => {
     expect(Buffer.byteLength(JSON.stringify(snapshot.records[1]?.state))).toBeLessThanOrEqual(8192);
   });
 
-  test('ended sessions are gone, strangers are ignored', () => {
-    const { ring, log, script } = start();
-    for (const frame of [script.open(), script.done(S_OK), script.close()]) {
-      takeFrame(ring, frame, log.emit);
+  test('of ended sessions the last released ones are kept, none of a process that is gone', () => {
+    const { ring, log } = start();
+    for (let n = 0; n <= MAX_RELEASED; n += 1) {
+      const script = new Script(ring.received + 1);
+      for (const frame of [script.open(), script.done(S_OK), script.close()]) {
+        takeFrame(ring, frame, log.emit);
+      }
     }
     const rings = new Map<string, RingState>();
     for (const record of log.records) foldIntoRings(rings, record);
-    expect(rings.get(RING)?.sessions.size).toBe(0);
+    const back = rings.get(RING)!;
+    expect([...back.sessions.keys()]).toEqual([...ring.sessions.keys()]);
+    expect([ring.sessions.size, liveSessions(back)]).toEqual([MAX_RELEASED, []]);
+    const gone = {
+      event_name: 'process.gone',
+      level: 'warn',
+      time: '',
+      msg: '',
+      ring: RING,
+    } as const;
+    foldIntoRings(rings, gone);
+    expect(back.sessions.size).toBe(0);
+  });
+
+  test('strangers are ignored', () => {
+    const { ring, log, script } = start();
+    takeFrame(ring, script.open(), log.emit);
+    const rings = new Map<string, RingState>();
     const [opened] = log.records;
     foldIntoRings(rings, { ...opened!, ring: 'no ring' });
     foldIntoRings(rings, { ...opened!, event_name: 'snapshot.ring', state: 7 });
     foldIntoRings(rings, { ...opened!, event_name: 'snapshot.session', state: { numbers: 'x' } });
-    expect(rings.size).toBe(1);
-    expect(rings.get(RING)?.sessions.size).toBe(0);
+    expect([...rings.values()].map(({ sessions }) => sessions.size)).toEqual([0]);
   });
 });

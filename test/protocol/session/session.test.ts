@@ -207,10 +207,13 @@ describe('a session ends once', () => {
         warnings: 1,
         merged: 4,
         lost: 0,
-        checks: 0,
+        checks: 2,
         inner_us: 200_000,
         inner_max_us: 150_000,
+        inner_share: 0.067,
+        inner_slow: { Progress: { calls: 1, us: 150_000, max_us: 150_000 } },
       },
+      longest_silence_us: SECOND,
       phases: [{ text: 'Inbox', duration_us: 2 * SECOND, calls: 9, errors: 1, index: 5, max: 10 }],
     });
     feed(run, script.close());
@@ -224,7 +227,7 @@ describe('a session ends once', () => {
     });
   });
 
-  test('5 s after Done; later calls are counted only', () => {
+  test('5 s after Done; later calls only fire checks', () => {
     const run = begin();
     const { script } = run;
     feed(run, script.at(1).progress(1, 2), script.at(10).done(S_OK));
@@ -233,10 +236,25 @@ describe('a session ends once', () => {
     feed(run, script.at(14.9).error(NOT_FOUND));
     ticks(run, 15);
     expect(run.log.last()).toMatchObject({ outcome: 'ok_with_errors', duration_us: 10 * SECOND });
+    expect(run.log.last().unreleased).toBe(true);
     const before = run.log.records.length;
-    feed(run, script.progress(2, 2), script.error(NETWORK), script.done(S_OK), script.close());
-    expect(run.log.records).toHaveLength(before);
-    expect(run.state.late).toBe(3);
+    feed(run, script.at(16).progress(2, 2), script.error(NETWORK, 'x'), script.done(USER_CANCEL));
+    feed(run, script.returned(S_OK), script.at(17).close(), script.close());
+    expect(run.log.records.slice(before)).toMatchObject([
+      { event_name: 'session.check', call: 2, check: { code: 'MS001' }, error: { text: 'x' } },
+      {
+        event_name: 'session.check',
+        call: 2,
+        check: { code: 'MS002' },
+        error: { class: 'cancelled' },
+      },
+      { event_name: 'session.returned' },
+      {
+        event_name: 'session.released',
+        duration_us: 17 * SECOND,
+        totals: { progress: 2, errors: 2 },
+      },
+    ]);
   });
 
   test.for<[string, number, number, number]>([
@@ -399,7 +417,7 @@ describe('session.progress', () => {
     expect(run.log.named('session.progress')).toHaveLength(2);
     expect(run.log.last()).toMatchObject({ since_last_call_us: 450_000, progress: { text: 'b' } });
     expect(run.log.last().seq).toBeUndefined();
-    feed(run, script.at(1.01).progress(2, 1000), script.at(1.02).done(S_OK), script.close());
+    feed(run, script.at(1.01).progress(2, 10), script.at(1.02).done(S_OK), script.close());
     expect(run.log.names().slice(3)).toEqual(['progress', 'done', 'ended']);
   });
 
@@ -497,8 +515,9 @@ describe('session.error', () => {
   ])('%s', ([, hresult, text, want]) => {
     const run = begin();
     feed(run, run.script.error(hresult, text));
-    expect(run.log.last()).toMatchObject({ event_name: 'session.error', call: 1, ...want });
-    if (text === null) expect(run.log.last().error).not.toHaveProperty('text');
+    const [record] = run.log.named('session.error');
+    expect(record).toMatchObject({ call: 1, ...want });
+    if (text === null) expect(record!.error).not.toHaveProperty('text');
   });
 
   test('each has a record, and says how often it came', () => {
@@ -667,20 +686,15 @@ test('frames.merged says only what grew', () => {
 test('what else the provider and Outlook do has its record', () => {
   const run = begin();
   const { script, log } = run;
-  feed(
-    run,
-    script.note('account', 'a@b'),
-    script.returned(0x80070005),
-    script.inner(2, NETWORK, 70),
-  );
-  feed(run, script.at(2).done(PARTIAL, 3));
+  feed(run, script.note('account', 'a@b'), script.returned(S_OK), script.inner(2, NETWORK, 70));
+  feed(run, script.at(2).done(PARTIAL, 2));
   expect(log.records.slice(1)).toMatchObject([
     { event_name: 'session.note', level: 'info', note: { key: 'account', value: 'a@b' } },
     {
       event_name: 'session.returned',
       level: 'debug',
       duration_us: 1234,
-      returned: { hresult: '0x80070005', name: 'MAPI_E_NO_ACCESS', event: true },
+      returned: { hresult: '0x00000000', name: 'S_OK', event: true },
     },
     {
       event_name: 'session.inner_slow',
@@ -691,7 +705,7 @@ test('what else the provider and Outlook do has its record', () => {
       event_name: 'session.done',
       level: 'debug',
       error: { hresult: '0x00040680' },
-      done: { handle: 'different' },
+      done: { handle: 'same' },
       duration_us: 2 * SECOND,
     },
   ]);
