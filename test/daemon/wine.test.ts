@@ -59,8 +59,12 @@ describe.skipIf(why)(`under Wine${why ? ` (skipped: ${why})` : ''}`, { timeout: 
     await until('it is ready', () => daemon.said().includes('ready'), SLOW_MS);
     const pipe = /^pipe=(.*)$/m.exec(readFileSync(endpoint, 'utf8'))?.[1];
     expect(pipe).toMatch(/^\\\\\.\\pipe\\mapisync\.[0-9a-f]{32}$/);
-    const [started] = named(journalOf(stateDir), 'daemon.started');
-    expect(started?.detail).toMatchObject({ platform: 'win32', wine: true });
+    const started = await until(
+      'its first record',
+      () => named(journalOf(stateDir), 'daemon.started')[0],
+      SLOW_MS,
+    );
+    expect(started.detail).toMatchObject({ platform: 'win32', wine: true });
 
     const second = runWine(dir, 'second', daemonScript(stateDir));
     await until('the second is told', () => second.said().includes('exit 1'), SLOW_MS);
