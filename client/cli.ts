@@ -1,5 +1,6 @@
 /** The command line: what there is to type, and how it ends. Commands are loaded when they run. */
 import { Command, CommanderError, Option } from 'commander';
+import { addSessionCommands } from './cli-sessions.ts';
 import { CliError, EXIT, type ExitCode, exitCodesHelp } from './exit.ts';
 import { type Io, OutputClosed } from './io.ts';
 import { type GlobalFlags, type Settings, settle } from './settings.ts';
@@ -139,6 +140,8 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
       ),
     );
 
+  addSessionCommands({ program, io, leaf, perform });
+
   leaf(
     program.command('hresult').argument('<code...>', 'a name, or hex, decimal or 64-bit form'),
     [],
@@ -168,9 +171,10 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     .description(
       'Run the daemon in the foreground until Ctrl-C, SIGTERM or `mapisync daemon stop`.',
     )
-    .action((_: unknown, command: Command) =>
+    .option('--record-keep <count>', 'record the newest sessions (env: MAPISYNC_RECORD_KEEP)')
+    .action((options: { recordKeep?: string }, command: Command) =>
       perform(command, async (settings) =>
-        (await import('./commands/daemon.ts')).daemonRun(settings, io),
+        (await import('./commands/daemon.ts')).daemonRun(options, settings, io),
       ),
     );
   leaf(

@@ -23,7 +23,7 @@ const MEANING: ReadonlyMap<ExitCode, string> = new Map([
   [EXIT.usage, 'wrong usage'],
   [EXIT.noDaemon, 'no daemon'],
   [EXIT.timeout, '--timeout passed'],
-  [EXIT.syncFailed, 'a watched sync failed'],
+  [EXIT.syncFailed, 'a watched sync failed, or a contract check found a fault'],
   [EXIT.syncWithErrors, 'one ended ok_with_errors or warned'],
   [EXIT.syncStalled, 'one was abandoned'],
   [EXIT.permission, 'permission, or the state directory belongs to somebody else'],

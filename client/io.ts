@@ -28,6 +28,8 @@ export interface DaemonOptions {
   readonly version: string;
   readonly stateDir: string | undefined;
   readonly verbosity: number;
+  /** Sessions whose frames are kept without being asked for. */
+  readonly recordKeep: number;
   /** Takes what the daemon says to people; absent: stderr. */
   readonly say?: (line: string) => void;
 }

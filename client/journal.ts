@@ -17,7 +17,7 @@ const segmentPath = (dir: string, segment: number): string =>
   join(dir, `mapisync.${String(segment).padStart(6, '0')}.jsonl`);
 
 /** Numbers of the segments, newest first. Empty if there is no journal. */
-function segments(dir: string): number[] {
+export function segments(dir: string): number[] {
   let names: string[];
   try {
     names = readdirSync(dir);
@@ -33,7 +33,7 @@ function segments(dir: string): number[] {
 }
 
 /** Whole lines of a segment in order. A last line without its end is still being written. */
-function* readSegment(dir: string, segment: number): Generator<JournalLine> {
+export function* journalLines(dir: string, segment: number): Generator<JournalLine> {
   let fd: number;
   try {
     fd = openSync(segmentPath(dir, segment), 'r');
@@ -90,7 +90,7 @@ export function newestRecords(
   const mark = `"${event}"`;
   for (const segment of segments(dir)) {
     const here: FeedRecord[] = [];
-    for (const { line } of readSegment(dir, segment)) {
+    for (const { line } of journalLines(dir, segment)) {
       if (!line.includes(mark)) continue; // Most lines need no parsing.
       const record = parseRecord(line);
       if (record?.event_name === event) here.push(record);
@@ -110,14 +110,14 @@ export function cursorAt(dir: string, sinceMs: number): string | undefined {
   const numbers = segments(dir);
   let first: number | undefined;
   for (const segment of numbers) {
-    const [head] = readSegment(dir, segment);
+    const [head] = journalLines(dir, segment);
     const record = head && parseRecord(head.line);
     first = segment;
     if (record && Date.parse(record.observed_time ?? record.time) < sinceMs) break;
   }
   if (first === undefined) return undefined;
   let before = `${first}:0`;
-  for (const { line, cursor } of readSegment(dir, first)) {
+  for (const { line, cursor } of journalLines(dir, first)) {
     const record = parseRecord(line);
     // Frames of an adopted ring are older than the lines around them.
     if (record && Date.parse(record.observed_time ?? record.time) >= sinceMs) return before;

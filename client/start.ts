@@ -57,6 +57,17 @@ export async function startDaemon(io: Io, place: Place): Promise<Connection> {
   }
 }
 
+/** A connection to the daemon that runs, or to one that is started now. */
+export async function connectOrStart(io: Io, place: Place, start: boolean): Promise<Connection> {
+  try {
+    return await Connection.open(place);
+  } catch (error) {
+    const none = (error as { exitCode?: number }).exitCode === EXIT.noDaemon;
+    if (!none || !start) throw error;
+    return startDaemon(io, place);
+  }
+}
+
 function died(how: string, log: string, from: number, cause: unknown): CliError {
   const said = readFileSync(log).subarray(from).toString('utf8').trimEnd().split('\n');
   // What it said to people; else what Node said of it.

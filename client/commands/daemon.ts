@@ -19,9 +19,17 @@ const placeOf = (settings: Settings, io: Io): Place => ({
 const isNoDaemon = (error: unknown): boolean =>
   (error as { exitCode?: number }).exitCode === EXIT.noDaemon;
 
-export async function daemonRun(settings: Settings, io: Io): Promise<number> {
+/** 2 MiB each at most. */
+const MAX_RECORD_KEEP = 32;
+
+export async function daemonRun(
+  { recordKeep }: { readonly recordKeep?: string },
+  settings: Settings,
+  io: Io,
+): Promise<number> {
   const { stateDir, verbosity } = settings;
-  const options = { version: packageVersion(), stateDir, verbosity };
+  const keep = readRecordKeep(recordKeep, io);
+  const options = { version: packageVersion(), stateDir, verbosity, recordKeep: keep };
   if (settings.output !== 'json') return io.runDaemon(options);
   // Machines read one line each; the last one before a failure is its reason.
   let last = '';
@@ -37,6 +45,17 @@ export async function daemonRun(settings: Settings, io: Io): Promise<number> {
   });
   if (exitCode !== EXIT.done) line({ error: { message: last, exit_code: exitCode } });
   return exitCode;
+}
+
+function readRecordKeep(flag: string | undefined, io: Io): number {
+  const text = flag ?? (io.env.MAPISYNC_RECORD_KEEP || '0');
+  const count = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
+  if (count <= MAX_RECORD_KEEP) return count;
+  const from = flag === undefined ? 'MAPISYNC_RECORD_KEEP' : '--record-keep';
+  throw new CliError(
+    EXIT.usage,
+    `Cannot read ${from}: expected 0 to ${MAX_RECORD_KEEP}, got "${text}"`,
+  );
 }
 
 async function report(

@@ -18,7 +18,7 @@ import {
   type Selector,
 } from '../selection.ts';
 import type { Settings } from '../settings.ts';
-import { startDaemon } from '../start.ts';
+import { connectOrStart } from '../start.ts';
 import { type FeedRecord, View } from '../view.ts';
 
 export interface TailOptions {
@@ -63,7 +63,7 @@ export async function tail(options: TailOptions, settings: Settings, io: Io): Pr
   const place: Place = { stateDir: settings.stateDir, env: io.env, signal };
   const ending = (): number => (stopped.aborted ? EXIT.interrupted : EXIT.timeout);
   try {
-    await ensureDaemon(options, io, place);
+    (await connectOrStart(io, place, options.start)).close();
     const id =
       options.session === undefined ? undefined : await findSession(options.session, place);
     if (id !== undefined && id.ended !== undefined)
@@ -73,16 +73,6 @@ export async function tail(options: TailOptions, settings: Settings, io: Io): Pr
   } catch (error) {
     if (signal.aborted) return ending();
     throw error;
-  }
-}
-
-async function ensureDaemon(options: TailOptions, io: Io, place: Place): Promise<void> {
-  try {
-    (await Connection.open(place)).close();
-  } catch (error) {
-    const none = (error as { exitCode?: number }).exitCode === EXIT.noDaemon;
-    if (!none || !options.start) throw error;
-    (await startDaemon(io, place)).close();
   }
 }
 

@@ -69,3 +69,19 @@ export function spread(start: string, end: string, columns: number, unicode = tr
   const room = columns - width(kept);
   return room < 3 ? right(kept, columns) : `${left(start, room - 2, unicode)}  ${kept}`;
 }
+
+/** Lines of at most so many columns, broken at spaces where there are any. */
+export function wrap(text: string, columns: number, unicode = true): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`;
+    if (width(longer) <= columns) {
+      line = longer;
+      continue;
+    }
+    if (line !== '') lines.push(line);
+    line = cut(word, columns, unicode);
+  }
+  return [...lines, line];
+}

@@ -49,6 +49,17 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
       ['hresult', '0x123456789'],
       /Cannot read result code "0x123456789": expected a name or a number/,
     ],
+    [['show'], /missing required argument 'session'/],
+    [['show', 'Mailbox'], /Cannot find session "Mailbox": expected an id, a prefix of one/],
+    [['show', '^0'], /Cannot find session \^0: expected one that was recorded/],
+    [['show', '^0', '--journal', '/nowhere'], /Cannot read --journal: expected a directory with/],
+    [['diff', '^0'], /missing required argument 'b'/],
+    [['record'], /Cannot record: expected --next or SESSION, got neither/],
+    [['record', '3f', '--next'], /Cannot record: expected --next or SESSION, got both/],
+    [['replay', 'x', '--speed', '0x'], /Cannot read --speed: expected 1x to 1000x, or max/],
+    [['replay', '/nowhere.mapisync'], /Cannot read \/nowhere.mapisync: there is no such file/],
+    [['decode', '/'], /Cannot read \/: expected a recording, got a directory/],
+    [['daemon', 'run', '--record-keep', '33'], /Cannot read --record-keep: expected 0 to 32/],
     [['daemon'], /expected run, start, stop or status, got nothing/],
     [['daemon', 'strt'], /unknown command 'strt'\n {2}Did you mean start\?/],
     [['tail', '--since', 'yesterday'], /Cannot read --since: expected RFC 3339 .* got "yesterday"/],
@@ -83,9 +94,10 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
 });
 
 describe('help', () => {
-  const commands = ['tail', 'status', 'hresult', 'version'];
+  const looking = ['show', 'diff', 'check', 'record', 'replay', 'decode'];
+  const commands = ['tail', 'status', ...looking, 'hresult'];
   const daemon = ['run', 'start', 'stop', 'status'].map((name) => ['daemon', name]);
-  test.for([[], ...commands.map((name) => [name]), ...daemon])(
+  test.for([[], ...[...commands, 'version'].map((name) => [name]), ...daemon])(
     'of %j has options, two examples and the exit codes',
     async (words) => {
       const { code, out, err } = await mapisync([...words, '--help']);
@@ -101,7 +113,7 @@ describe('help', () => {
     const { out } = await mapisync(['--help']);
     const listed = /\nCommands:\n([\s\S]*?)\n\n/.exec(out)![1]!;
     const names = [...listed.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name);
-    expect(names).toEqual(['tail', 'status', 'hresult', 'daemon', 'version', 'help']);
+    expect(names).toEqual([...commands, 'daemon', 'version', 'help']);
   });
 
   test('`help tail` is the same as `tail --help`', async () => {

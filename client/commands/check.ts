@@ -1,0 +1,47 @@
+/** `check`: which contract checks fired, in a recording or in a session of the journal. */
+import { existsSync } from 'node:fs';
+import { escapeLine } from '../../protocol/records/text.ts';
+import { recordsOf } from '../../protocol/session/recorded.ts';
+import { type Story, tellStory } from '../../protocol/session/story.ts';
+import { EXIT } from '../exit.ts';
+import { findHistory, storyOf } from '../history.ts';
+import type { Io } from '../io.ts';
+import { loadRecording } from '../recordings.ts';
+import { count } from '../render/numbers.ts';
+import { printable } from '../render/text.ts';
+import type { Settings } from '../settings.ts';
+
+export async function check(
+  what: string,
+  options: { readonly journal?: string },
+  settings: Settings,
+  io: Io,
+): Promise<number> {
+  const story = existsSync(what)
+    ? recordedStory(what)
+    : storyOf(findHistory(options.journal, settings, io), what);
+  const faults = story.checks.filter(({ severity }) => severity === 'fault');
+  const code = faults.length > 0 ? EXIT.syncFailed : EXIT.done;
+  if (settings.output === 'json') {
+    const told = { session: story.session.id, faults: faults.length, checks: story.checks };
+    await io.stdout.write(`${escapeLine(JSON.stringify(told))}\n`);
+    return code;
+  }
+  const { paint, unicode } = settings.theme;
+  const styles = { fault: 'red', note: 'yellow', info: 'dim' } as const;
+  const lines = story.checks.map(({ code: name, severity, times, detail }) => {
+    const often = times > 1 ? ` x${times}` : '';
+    return `${paint(styles[severity], severity.padEnd(5))} ${name}${often}  ${printable(detail, unicode)}`;
+  });
+  if (settings.verbosity >= 0) {
+    const all = `${count(faults.length, 'fault')}, ${count(lines.length, 'check')} fired`;
+    lines.push(`${story.session.id}: ${lines.length === 0 ? 'no check fired' : all}`);
+  }
+  if (lines.length > 0) await io.stdout.write(`${lines.join('\n')}\n`);
+  return code;
+}
+
+function recordedStory(path: string): Story {
+  const { records } = recordsOf(loadRecording(path));
+  return tellStory(records, { nowUs: 0, stopped: true });
+}

@@ -1,0 +1,478 @@
+/**
+ * What one session was, from the journal's records of it: how it ended, where its time went, what went
+ * wrong, and whose it was. Pure, and tolerant: a journal may have lost the beginning of a session, and a
+ * newer daemon may write what is not known here.
+ */
+import type {
+  ErrorFields,
+  Outcome,
+  PhaseFields,
+  ProgressFields,
+  RecordDraft,
+  SessionFields,
+} from '../records/record.ts';
+import { parseRfc3339, rfc3339 } from '../records/time.ts';
+import { judgeStory } from './verdict.ts';
+
+/** Bounds of the lists; what is beyond them is counted in the totals alone. */
+export const MAX_STORY_ITEMS = 32;
+/** Finished syncs of the same store that tell what is usual. */
+export const MAX_USUAL = 20;
+const MIN_USUAL = 3;
+/** Records of progress come this often, so that a shorter silence is only known to be shorter. */
+export const SURE_SILENCE_US = 5_000_000;
+
+export interface StoryPhase extends PhaseFields {
+  /** Median of the same phase in earlier syncs of this store that ended well. */
+  readonly usual_us?: number;
+}
+
+export interface StoryError extends ErrorFields {
+  readonly times: number;
+}
+
+export interface StoryStall {
+  readonly kind: 'quiet' | 'blocked' | 'gone';
+  readonly method?: 'Progress' | 'Error' | 'Done';
+  readonly thread?: number;
+  /** RFC 3339. */
+  readonly since: string;
+  readonly for_us: number;
+  readonly ongoing: boolean;
+}
+
+export interface Story {
+  /** `unknown`: it has no end in the journal, and the daemon that wrote it has stopped. */
+  readonly state: 'running' | 'stalled' | 'ended' | 'unknown';
+  readonly verdict: { readonly code: string; readonly text: string };
+  readonly session: SessionFields;
+  readonly process?: NonNullable<RecordDraft['process']>;
+  readonly shim_version?: string;
+  /** `process.platform` of the daemon. */
+  readonly platform?: string;
+  /** RFC 3339; absent if the journal has lost it. */
+  readonly opened?: string;
+  readonly ended?: string;
+  /** Up to when this is true. */
+  readonly as_of: string;
+  readonly duration_us: number;
+  readonly since_last_call_us: number;
+  readonly progress?: ProgressFields;
+  readonly outcome?: Outcome;
+  readonly outcome_reason?: string;
+  readonly done?: { readonly hresult: string; readonly name: string };
+  readonly returned?: NonNullable<RecordDraft['returned']>;
+  readonly exit?: NonNullable<RecordDraft['exit']>;
+  readonly totals: {
+    readonly progress: number;
+    readonly errors: number;
+    readonly warnings: number;
+    readonly merged: number;
+    readonly lost: number;
+  };
+  /** Time inside Outlook's callback. `share`: of the duration, 0 to 1. */
+  readonly inner: {
+    readonly us: number;
+    readonly max_us: number;
+    readonly share: number;
+    readonly failed: number;
+  };
+  readonly phases: readonly StoryPhase[];
+  readonly slowest_phase?: StoryPhase & { readonly share: number };
+  /** How long syncs of this store take. */
+  readonly usual?: { readonly duration_us: number; readonly syncs: number };
+  /** The longest time without a call. `for_us` below `SURE_SILENCE_US` is the most it can have been. */
+  readonly silence?: {
+    readonly for_us: number;
+    readonly since: string;
+    readonly ongoing: boolean;
+    /** Who held it up. */
+    readonly by: 'provider' | 'outlook';
+    readonly after?: ProgressFields;
+  };
+  readonly stalls: readonly StoryStall[];
+  readonly first_error?: ErrorFields & {
+    readonly time: string;
+    /** null: it cannot be told. */
+    readonly mattered: boolean | null;
+    readonly why: string;
+  };
+  /** By code, the most frequent first. */
+  readonly errors: readonly StoryError[];
+  readonly checks: readonly (NonNullable<RecordDraft['check']> & { readonly times: number })[];
+  readonly notes: readonly NonNullable<RecordDraft['note']>[];
+}
+
+export interface StoryOptions {
+  /** Microseconds since 1970; what a running session is told up to. */
+  readonly nowUs: number;
+  /** The daemon that wrote these records has stopped, or is not there. */
+  readonly stopped: boolean;
+  readonly platform?: string;
+  /** `session.ended` of earlier syncs of the same store, newest first. */
+  readonly earlier?: readonly RecordDraft[];
+}
+
+/** Everything but the verdict, which is made of it. */
+export type Facts = Omit<Story, 'verdict'>;
+
+/**
+ * Folds the records of one session, in the order of the journal. Records of its process and its ring
+ * may stand between them.
+ *
+ * @throws {RangeError} if no record is about a session.
+ */
+export function tellStory(records: readonly RecordDraft[], options: StoryOptions): Story {
+  const facts = factsOf(records, options);
+  return { ...facts, verdict: judgeStory(facts) };
+}
+
+function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts {
+  const own = records.filter(({ session, event_name: name }) => session && !isSnapshot(name));
+  const first = own[0] ?? records.find(({ session }) => session);
+  if (first?.session === undefined) throw new RangeError('No record is about a session');
+  const last = own.at(-1) ?? first;
+  const opened = own.find(({ event_name: name }) => name === 'session.opened');
+  const end = own.findLast(({ event_name: name }) => name === 'session.ended');
+  const clock = makeClock(last);
+  const nowUs = end
+    ? timeOf(end)
+    : options.stopped
+      ? timeOf(records.at(-1) ?? last)
+      : Math.max(options.nowUs, timeOf(last));
+  const calls = callTimes(own);
+  const lastCallUs = calls.at(-1)?.atUs ?? timeOf(first);
+  const stalls = stallsOf(own, clock, nowUs, end !== undefined || options.stopped);
+  const progress = end?.progress ?? own.findLast((record) => record.progress)?.progress;
+  const openedUs = opened === undefined ? timeOf(first) : timeOf(opened);
+  const durationUs = end?.duration_us ?? Math.max(0, nowUs - openedUs);
+  const errors = errorsOf(own);
+  const done = own.find(({ event_name: name }) => name === 'session.done')?.error;
+  const { phases, slowest } = phasesOf(own, end, openedUs, nowUs, options.earlier ?? []);
+  const usual = usualDuration(options.earlier ?? []);
+  const returned = own.findLast((record) => record.returned)?.returned;
+  const innerUs = end?.totals?.inner_us ?? innerSum(own);
+  const silence = silenceOf(calls, own, stalls, nowUs, end === undefined);
+  const firstError = firstErrorOf(own, end, done);
+  const exit = end?.exit ?? undefined;
+  const stalled = stalls.some(({ ongoing }) => ongoing);
+  return {
+    state: end ? 'ended' : options.stopped ? 'unknown' : stalled ? 'stalled' : 'running',
+    session: { ...first.session, ...opened?.session, ...end?.session },
+    ...(last.process === undefined ? {} : { process: last.process }),
+    ...maybe('shim_version', opened?.shim_version ?? end?.shim_version),
+    ...maybe('platform', options.platform),
+    ...maybe('opened', opened?.time),
+    ...maybe('ended', end?.time),
+    as_of: rfc3339(nowUs),
+    duration_us: durationUs,
+    since_last_call_us: end?.since_last_call_us ?? Math.max(0, nowUs - lastCallUs),
+    ...maybe('progress', progress),
+    ...maybe('outcome', end?.outcome),
+    ...maybe('outcome_reason', end?.outcome_reason),
+    ...(done === undefined ? {} : { done: { hresult: done.hresult, name: done.name } }),
+    ...maybe('returned', returned),
+    ...maybe('exit', exit),
+    totals: {
+      progress: end?.totals?.progress ?? progress?.calls ?? 0,
+      errors: end?.totals?.errors ?? sum(errors, 'error'),
+      warnings: end?.totals?.warnings ?? sum(errors, 'success'),
+      merged: end?.totals?.merged ?? progress?.merged ?? 0,
+      lost: (end?.totals?.lost ?? 0) + lostAround(records, own),
+    },
+    inner: {
+      us: innerUs,
+      max_us: end?.totals?.inner_max_us ?? innerMost(own),
+      share: durationUs === 0 ? 0 : Math.min(1, innerUs / durationUs),
+      failed: own.filter(({ inner }) => inner && inner.hresult !== '0x00000000').length,
+    },
+    phases,
+    ...maybe('slowest_phase', slowest),
+    ...maybe('usual', usual),
+    ...maybe('silence', silence),
+    stalls: stalls.slice(-MAX_STORY_ITEMS),
+    ...maybe('first_error', firstError),
+    errors: errors.slice(0, MAX_STORY_ITEMS),
+    checks: checksOf(own).slice(0, MAX_STORY_ITEMS),
+    notes: own.flatMap(({ note }) => (note ? [note] : [])).slice(0, MAX_STORY_ITEMS),
+  };
+}
+
+const isSnapshot = (name: string): boolean => name.startsWith('snapshot.');
+const timeOf = (record: RecordDraft): number => parseRfc3339(record.time) ?? 0;
+
+function maybe<K extends string, V>(key: K, value: V | undefined): { [Key in K]?: V } {
+  return (value === undefined ? {} : { [key]: value }) as { [Key in K]?: V };
+}
+
+/** Monotonic to wall time. */
+function makeClock(record: RecordDraft): (monoUs: number) => number {
+  const offsetUs = record.mono_us === undefined ? 0 : timeOf(record) - record.mono_us;
+  return (monoUs) => monoUs + offsetUs;
+}
+
+interface CallTime {
+  readonly atUs: number;
+  readonly progress?: ProgressFields;
+}
+
+/** When calls are known to have been made; the first is the attach. Wall time that never goes back. */
+function callTimes(own: readonly RecordDraft[]): CallTime[] {
+  const times: CallTime[] = [];
+  const offset = makeClock(own[0] as RecordDraft);
+  for (const record of own) {
+    const { event_name: name, progress } = record;
+    const isCall =
+      name === 'session.opened' ||
+      name === 'session.progress' ||
+      name === 'session.error' ||
+      name === 'session.done' ||
+      name === 'frames.merged';
+    if (!isCall) continue;
+    const at = record.mono_us === undefined ? timeOf(record) : offset(record.mono_us);
+    const atUs = at - (record.since_last_call_us ?? 0);
+    if (atUs < (times.at(-1)?.atUs ?? 0)) continue;
+    const shown = progress ?? times.at(-1)?.progress;
+    times.push({ atUs, ...(shown === undefined ? {} : { progress: shown }) });
+  }
+  return times;
+}
+
+function stallsOf(
+  own: readonly RecordDraft[],
+  clock: (monoUs: number) => number,
+  nowUs: number,
+  over: boolean,
+): StoryStall[] {
+  const open = new Map<string, { readonly sinceUs: number; readonly stall: StoryStall }>();
+  const stalls: StoryStall[] = [];
+  for (const { event_name: name, stall, mono_us: monoUs, time } of own) {
+    if (stall === undefined) continue;
+    const { kind, method, thread } = stall;
+    const key = `${kind} ${thread ?? ''}`;
+    const atUs = monoUs === undefined ? (parseRfc3339(time) ?? 0) : clock(monoUs);
+    const sinceUs = open.get(key)?.sinceUs ?? Math.max(0, atUs - stall.for_us);
+    const told: StoryStall = {
+      kind,
+      ...maybe('method', method),
+      ...maybe('thread', thread),
+      since: rfc3339(sinceUs),
+      for_us: stall.for_us,
+      ongoing: false,
+    };
+    if (name === 'session.stalled') open.set(key, { sinceUs, stall: told });
+    else if (name === 'session.resumed') {
+      open.delete(key);
+      stalls.push(told);
+    }
+  }
+  for (const { sinceUs, stall } of open.values()) {
+    stalls.push({ ...stall, for_us: Math.max(stall.for_us, nowUs - sinceUs), ongoing: !over });
+  }
+  return stalls.sort((a, b) => (a.since < b.since ? -1 : 1));
+}
+
+function silenceOf(
+  calls: readonly CallTime[],
+  own: readonly RecordDraft[],
+  stalls: readonly StoryStall[],
+  nowUs: number,
+  running: boolean,
+): Story['silence'] {
+  const done = own.some(({ event_name: name }) => name === 'session.done');
+  const points = running && !done ? [...calls, { atUs: nowUs }] : calls;
+  let longest: { from: CallTime; forUs: number; ongoing: boolean } | undefined;
+  for (let at = 1; at < points.length; at += 1) {
+    const from = points[at - 1] as CallTime;
+    const forUs = (points[at] as CallTime).atUs - from.atUs;
+    if (longest && forUs <= longest.forUs) continue;
+    longest = { from, forUs, ongoing: at === calls.length };
+  }
+  if (!longest) return undefined;
+  const { from, forUs, ongoing } = longest;
+  const inOutlook = stalls
+    .filter(({ kind }) => kind === 'blocked')
+    .map(({ since, for_us }) => {
+      const begin = parseRfc3339(since) ?? 0;
+      return Math.min(begin + for_us, from.atUs + forUs) - Math.max(begin, from.atUs);
+    });
+  return {
+    for_us: forUs,
+    since: rfc3339(from.atUs),
+    ongoing,
+    by: Math.max(0, ...inOutlook) * 2 >= forUs ? 'outlook' : 'provider',
+    ...maybe('after', from.progress),
+  };
+}
+
+function errorsOf(own: readonly RecordDraft[]): StoryError[] {
+  const byCode = new Map<string, StoryError>();
+  for (const { event_name: name, error } of own) {
+    if (name !== 'session.error' || error === undefined) continue;
+    const { repeat: _, ...fields } = error;
+    const known = byCode.get(error.hresult);
+    byCode.set(
+      error.hresult,
+      known ? { ...known, times: known.times + 1 } : { ...fields, times: 1 },
+    );
+  }
+  return [...byCode.values()].sort((a, b) => b.times - a.times);
+}
+
+const sum = (errors: readonly StoryError[], severity: ErrorFields['severity']): number =>
+  errors.filter((error) => error.severity === severity).reduce((all, { times }) => all + times, 0);
+
+function firstErrorOf(
+  own: readonly RecordDraft[],
+  end: RecordDraft | undefined,
+  done: ErrorFields | undefined,
+): Story['first_error'] {
+  const at = own.findIndex(
+    ({ event_name: name, error }) => name === 'session.error' && error?.severity === 'error',
+  );
+  const record = own[at];
+  if (record?.error === undefined) return undefined;
+  const { repeat: _, ...error } = record.error;
+  const later = own.slice(at + 1).filter(({ event_name: name }) => name === 'session.progress');
+  const [mattered, why] = matters(error, later.length, end?.outcome, done);
+  return { ...error, time: record.time, mattered, why };
+}
+
+function matters(
+  error: ErrorFields,
+  progressLater: number,
+  outcome: Outcome | undefined,
+  done: ErrorFields | undefined,
+): readonly [boolean | null, string] {
+  if (done?.hresult === error.hresult) return [true, 'the sync ended with it'];
+  if (outcome === 'ok' || outcome === 'ok_with_errors' || outcome === 'warned') {
+    return [false, 'the sync went on and finished; what it names may be missing'];
+  }
+  if (done?.severity === 'error') return [null, `the sync ended with ${done.name}`];
+  if (progressLater > 0) return [false, 'the sync went on after it'];
+  return [null, 'no progress came after it'];
+}
+
+function checksOf(own: readonly RecordDraft[]): Story['checks'] {
+  const order = ['fault', 'note', 'info'];
+  const byCode = new Map<string, Story['checks'][number]>();
+  for (const { check } of own) {
+    if (check === undefined) continue;
+    const known = byCode.get(check.code);
+    byCode.set(check.code, known ? { ...known, times: known.times + 1 } : { ...check, times: 1 });
+  }
+  return [...byCode.values()].sort(
+    (a, b) => order.indexOf(a.severity) - order.indexOf(b.severity) || (a.code < b.code ? -1 : 1),
+  );
+}
+
+function innerSum(own: readonly RecordDraft[]): number {
+  return own.reduce((all, { inner }) => all + (inner?.duration_us ?? 0), 0);
+}
+
+function innerMost(own: readonly RecordDraft[]): number {
+  return own.reduce((most, { inner }) => Math.max(most, inner?.duration_us ?? 0), 0);
+}
+
+/** Frames that the ring lost while the session ran: any of them may have been its own. */
+function lostAround(records: readonly RecordDraft[], own: readonly RecordDraft[]): number {
+  const ring = own[0]?.ring;
+  let lost = 0;
+  for (const record of records) {
+    if (record.event_name !== 'frames.lost' || record.ring !== ring) continue;
+    for (const count of Object.values(record.lost?.by_kind ?? {})) lost += count;
+  }
+  return lost;
+}
+
+/** Of a session that has not ended, phases are told by its records of progress. */
+function phasesOf(
+  own: readonly RecordDraft[],
+  end: RecordDraft | undefined,
+  openedUs: number,
+  nowUs: number,
+  earlier: readonly RecordDraft[],
+): { readonly phases: StoryPhase[]; readonly slowest: Story['slowest_phase'] } {
+  const found = end?.phases ?? runningPhases(own, nowUs);
+  const usual = usualPhases(earlier);
+  const phases = found.map((phase): StoryPhase => {
+    const usualUs = usual.get(phase.text ?? '');
+    return usualUs === undefined ? phase : { ...phase, usual_us: usualUs };
+  });
+  const slowest = phases.reduce<StoryPhase | undefined>(
+    (most, phase) => (most && most.duration_us >= phase.duration_us ? most : phase),
+    undefined,
+  );
+  if (!slowest) return { phases, slowest: undefined };
+  const wholeUs = end?.duration_us ?? nowUs - openedUs;
+  const share = wholeUs <= 0 ? 0 : Math.min(1, slowest.duration_us / wholeUs);
+  return { phases, slowest: { ...slowest, share } };
+}
+
+function runningPhases(own: readonly RecordDraft[], nowUs: number): PhaseFields[] {
+  const phases: (PhaseFields & { sinceUs: number; firstCall: number })[] = [];
+  let errors = 0;
+  for (const record of own) {
+    const { event_name: name, progress, error } = record;
+    if (name === 'session.error' && error?.severity === 'error') errors += 1;
+    if (name !== 'session.progress' || progress === undefined) continue;
+    const current = phases.at(-1);
+    const { text, index, max, calls } = progress;
+    const atUs = timeOf(record);
+    if (current && current.text === text) {
+      phases[phases.length - 1] = {
+        ...current,
+        index,
+        max,
+        calls: calls - current.firstCall,
+        errors: current.errors + errors,
+      };
+    } else {
+      if (current) {
+        phases[phases.length - 1] = { ...current, duration_us: atUs - current.sinceUs };
+      }
+      phases.push({
+        ...(text === undefined ? {} : { text }),
+        duration_us: 0,
+        calls: 1,
+        errors,
+        index,
+        max,
+        sinceUs: atUs,
+        firstCall: calls - 1,
+      });
+    }
+    errors = 0;
+  }
+  const last = phases.at(-1);
+  if (last) phases[phases.length - 1] = { ...last, duration_us: Math.max(0, nowUs - last.sinceUs) };
+  return phases
+    .slice(-MAX_STORY_ITEMS)
+    .map(({ sinceUs: _, firstCall: __, ...phase }): PhaseFields => phase);
+}
+
+const wentWell = ({ outcome }: RecordDraft): boolean => outcome === 'ok';
+
+function usualDuration(earlier: readonly RecordDraft[]): Story['usual'] {
+  const durations = earlier.filter(wentWell).flatMap(({ duration_us: us }) => us ?? []);
+  const some = durations.slice(0, MAX_USUAL);
+  if (some.length < MIN_USUAL) return undefined;
+  return { duration_us: median(some), syncs: some.length };
+}
+
+function usualPhases(earlier: readonly RecordDraft[]): Map<string, number> {
+  const byText = new Map<string, number[]>();
+  for (const { phases = [] } of earlier.filter(wentWell).slice(0, MAX_USUAL)) {
+    for (const { text = '', duration_us: us } of phases) {
+      byText.set(text, [...(byText.get(text) ?? []), us]);
+    }
+  }
+  const usual = new Map<string, number>();
+  for (const [text, all] of byText) if (all.length >= MIN_USUAL) usual.set(text, median(all));
+  return usual;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] as number;
+}
