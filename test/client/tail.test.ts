@@ -249,6 +249,14 @@ describe('a daemon that goes away', () => {
     expect(await ended).toBe(130);
     expect(existsSync(join(stateDir, 'endpoint'))).toBe(true);
     expect(await run(['daemon', 'stop', '--state-dir', stateDir], keptIo())).toBe(0);
+    const pid = Number(/\(daemon (\d+)\)/.exec(io.stderr.text)?.[1]);
+    await until('its last line of diagnostics is written', () => {
+      try {
+        return !process.kill(pid, 0);
+      } catch {
+        return true;
+      }
+    });
   });
 });
 
