@@ -13,7 +13,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { buildDaemon } from './build.mjs';
 import { mix, random } from './random.mjs';
-import { scratchFolder } from './round.mjs';
+import { removeScratch, scratchFolder } from './round.mjs';
 
 /** Small segments, so that a short record has many of them. */
 export const SMALL = [
@@ -438,6 +438,7 @@ function judge(dir, rings, frames, acknowledged, trimmed) {
 
 async function main(dist, seed, least) {
   const scratch = scratchFolder('states');
+  process.on('exit', removeScratch);
   journalDir = join(scratch, 'journal');
   real.mkdirSync(journalDir);
   await replaceFunctions();
@@ -489,7 +490,6 @@ async function main(dist, seed, least) {
     }
     disk.apply(next);
   }
-  real.rmSync(scratch, { recursive: true, force: true });
   const kinds = {};
   for (const { op } of ops) kinds[op] = (kinds[op] ?? 0) + 1;
   process.stdout.write(`${ops.length} operations ${JSON.stringify(kinds)}, ${states} states\n`);

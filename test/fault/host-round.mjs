@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Hosts } from './hosts.mjs';
 import { check } from './oracle.mjs';
 import { mix, random } from './random.mjs';
-import { Daemon, LIVENESS_MS, MOST_UNADOPTED, scratchFolder } from './round.mjs';
+import { Daemon, LIVENESS_MS, LOAD_MS, MOST_UNADOPTED, scratchFolder } from './round.mjs';
 import { HOST_SCHEDULES } from './schedules.mjs';
 import { readHeader } from './side-file.mjs';
 
@@ -99,7 +99,7 @@ export async function runHostRound(options) {
 /** A daemon of this system, without faults. */
 export const plainDaemon = (dist) => async (state, errors) => {
   const daemon = new Daemon(dist, errors);
-  if (!(await daemon.hear('loaded', LIVENESS_MS))) throw new Error('A daemon did not load');
+  if (!(await daemon.hear('loaded', LOAD_MS))) throw new Error('A daemon did not load');
   daemon.tell(JSON.stringify({ stateDir: state, faults: {} }));
   return {
     ready: () => daemon.hear('ready', LIVENESS_MS),

@@ -13,7 +13,8 @@ const SELF = fileURLToPath(import.meta.url);
 /**
  * @param {object} job `hosts`: kills of hosts, else of daemons; `wine`: they are those of Windows; the
  *   rest is options of `runHostRound()` or `runRound()`.
- * @returns {Promise<object>} what that round found
+ * @returns {Promise<object>} what that round found; a round that could not be run has failed, with
+ *   `error`
  */
 export function runJob(job) {
   return new Promise((resolve, reject) => {
@@ -25,11 +26,28 @@ export function runJob(job) {
     child.on('error', reject);
     child.on('exit', (code, signal) => {
       if (answer?.result) resolve(answer.result);
-      else reject(new Error(answer?.error ?? `A round ended with ${signal ?? code}`));
+      else resolve(noResult(job, answer?.error ?? `A round ended with ${signal ?? code}`));
     });
     child.send(job);
   });
 }
+
+const noResult = ({ schedule, seed }, error) => ({
+  schedule,
+  seed,
+  error,
+  failed: true,
+  problems: [error],
+  frames_must: 0,
+  wrong_totals: 0,
+  invented: 0,
+  lost: 0,
+  daemonKills: 0,
+  hostKills: 0,
+  adoptionMs: [],
+  resumeMs: [],
+  wallMs: 0,
+});
 
 /** Runs `run` for each job, `most` at a time, and gives `take` each result as it comes. */
 export async function runAll(jobs, most, run, take) {

@@ -205,7 +205,7 @@ export const MUTANTS = [
 const FIRST_SEED = 7001;
 /** Kills of a try: few at first, since most bugs show at once, then as many as it takes. */
 const KILLS = { hosts: [15, 60], holes: [15, 60], pressure: [10, 30], other: [8, 30] };
-const LIVENESS_MS = 4000;
+const LIVENESS_MS = 6000;
 const LEAST_STATES = 1200;
 
 /** What is built once for all tries of a mutant. */
@@ -238,6 +238,7 @@ async function tryMutant({ by, kills }, { dist, producer }, seed) {
         ? { ...common, hosts: true, schedule: by, hostKills: some, producer: [producer] }
         : { ...common, schedule: by, daemonKills: some, producer },
     );
+    if (result.error) throw new Error(`Cannot try "${by}": ${result.error}`);
     if (result.failed) return signOf(result);
   }
   return '';

@@ -69,6 +69,7 @@ struct Options {
   std::uint32_t pace_us = 500;  // Between two must-calls of a thread.
   std::uint32_t busy_us = 0;    // Calls Progress that often meanwhile, spinning; 0: sleeps.
   bool shared = false;          // All threads in one session.
+  std::uint32_t rate = 0;       // One session with so many calls a second, until told to end.
   bool tee = false;
   std::uint32_t flush_ms = 20000;
   std::uint64_t seed = 1;
@@ -271,6 +272,35 @@ void RunShared() {
   }
 }
 
+// Each millisecond it makes the calls that are due.
+void RunSteadily() {
+  Random random(options.seed);
+  Entry* const entry = NewEntry();
+  if (entry == nullptr) return;
+  mapisync::ProgressCallback* const callback = Attach(entry);
+  Calls& calls = entry->calls[0];
+  char16_t text[512];
+  const std::uint64_t start_us = NowUs();
+  for (std::uint64_t made = 0; !Stopped();) {
+    if (made * 1000000 > (NowUs() - start_us) * options.rate) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      continue;
+    }
+    made++;
+    if (made % 100 == 0) {
+      Label(text, 0, ++calls.errors_begun, 20);
+      if (callback->Error(kFail, text) != 0) entry->inners++;
+      calls.errors++;
+    } else {
+      const std::uint32_t number = ++calls.progress_begun;
+      Label(text, 0, number, 20);
+      callback->Progress(text, number % 1000, 1000);
+      calls.progress++;
+    }
+  }
+  Detach(callback, entry, &random);
+}
+
 bool Parse(int count, char** args) {
   for (int i = 2; i + 1 < count; i += 2) {
     const char* const name = args[i];
@@ -290,6 +320,8 @@ bool Parse(int count, char** args) {
       options.shared = value != 0;
     } else if (!std::strcmp(name, "--tee")) {
       options.tee = value != 0;
+    } else if (!std::strcmp(name, "--rate")) {
+      options.rate = small;
     } else if (!std::strcmp(name, "--flush-ms")) {
       options.flush_ms = small;
     } else if (!std::strcmp(name, "--seed")) {
@@ -312,7 +344,9 @@ int main(int count, char** args) {
     return 2;
   }
   side->header.magic = kMagic;
-  if (options.shared) {
+  if (options.rate > 0) {
+    RunSteadily();
+  } else if (options.shared) {
     RunShared();
   } else {
     std::vector<std::thread> threads;

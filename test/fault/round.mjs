@@ -14,6 +14,8 @@ import { SCHEDULES } from './schedules.mjs';
 const DAEMON = fileURLToPath(new URL('daemon.mjs', import.meta.url));
 /** A daemon without faults must be ready, and rings drained, within this. */
 export const LIVENESS_MS = 10_000;
+/** For Node to load the daemon's code, on a machine with much else to do. */
+export const LOAD_MS = 60_000;
 export const MOST_UNADOPTED = 5;
 /** Of a daemon, whatever its peers send. */
 const MOST_MEMORY_MB = 400;
@@ -145,7 +147,7 @@ export async function runRound(options) {
 
   const begin = async (life) => {
     const daemon = next;
-    if (!(await daemon.hear('loaded', livenessMs))) throw new Error('A daemon did not load');
+    if (!(await daemon.hear('loaded', LOAD_MS))) throw new Error('A daemon did not load');
     tell(daemon, life);
     next = new Daemon(dist, errors);
     return daemon;
@@ -172,7 +174,7 @@ export async function runRound(options) {
       return begin(following);
     }
     const claimants = Array.from({ length: heirs }, () => new Daemon(dist, errors));
-    for (const one of claimants) await one.hear('loaded', livenessMs);
+    for (const one of claimants) await one.hear('loaded', LOAD_MS);
     const tellAll = () => {
       for (const one of claimants) tell(one, following);
     };
@@ -204,7 +206,7 @@ export async function runRound(options) {
   const receiveGuests = async (guests) => {
     const endpoint = readFileSync(join(state, 'endpoint'), 'utf8');
     const all = Array.from({ length: guests }, () => new Daemon(dist, errors));
-    for (const one of all) await one.hear('loaded', livenessMs);
+    for (const one of all) await one.hear('loaded', LOAD_MS);
     for (const one of all) tell(one, { faults: {} });
     await Promise.all(all.map((one) => one.hear(`stopped ${ALREADY_RUNNING}`, livenessMs)));
     for (const one of all) refuses(one);
@@ -217,6 +219,7 @@ export async function runRound(options) {
   const keepHosts = async (index) => {
     const hostRand = random(mix(seed, schedule, 'host', index));
     const { lifeMs, paceUs } = plan.hosts ?? {};
+    const pace = (least, more) => Math.floor(least + hostRand() ** 2 * more);
     while (busy) {
       // Of more dead rings than a few the oldest would be overwritten by the next host.
       while (busy && hosts.unadopted >= MOST_UNADOPTED) await delay(2);
@@ -224,7 +227,7 @@ export async function runRound(options) {
         threads: 2 + Math.floor(hostRand() * 3),
         shared: hostRand() < 0.3 ? 1 : 0,
         tee: hostRand() < 0.5 ? 1 : 0,
-        'pace-us': paceUs ?? Math.floor(15_000 + hostRand() ** 2 * 100_000),
+        'pace-us': paceUs ?? (hostRand() < 0.25 ? pace(2000, 20_000) : pace(15_000, 100_000)),
         calls: Math.floor(5 + hostRand() * 60),
         seed: Math.floor(hostRand() * 2 ** 31),
       });
@@ -282,7 +285,7 @@ export async function runRound(options) {
     busy = false;
     for (const liar of liars) await liar.stop();
     hosts.close();
-    await next.hear('loaded', livenessMs);
+    await next.hear('loaded', LOAD_MS);
     next.kill();
   }
 

@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { buildProducer, copyDaemon, EAGER } from './build.mjs';
 import { NAMED_CASES, NAMED_CRASH_STATES } from './cases.mjs';
 import { runCrashStates } from './crash-states.mjs';
+import { runFullDisk, whyNoFullDisk } from './full-disk.mjs';
 import { runAll, runJob } from './job.mjs';
 import { runMutants, tryUnitTests } from './mutants.mjs';
 import { HOST_SCHEDULES, SCHEDULES } from './schedules.mjs';
@@ -32,6 +33,7 @@ const { values } = parseArgs({
     mutants: { type: 'boolean', default: false },
     'survive-unit': { type: 'boolean', default: false },
     'crash-states': { type: 'boolean', default: false },
+    'full-disk': { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
     seeds: { type: 'string' },
     only: { type: 'string' },
@@ -57,7 +59,8 @@ for (const name of names) {
 const seed = number('seed', Math.floor(Math.random() * 2 ** 31));
 // Most of a round is waiting.
 const jobs = Math.max(1, number('jobs', availableParallelism() + 1));
-const alone = values.mutants || values['survive-unit'] || values['crash-states'];
+const alone =
+  values.mutants || values['survive-unit'] || values['crash-states'] || values['full-disk'];
 const daemonKills = number('daemon-kills', alone || values.wine ? 0 : values.quick ? 90 : 900);
 const hostKills = number('host-kills', alone ? 0 : values.quick ? 150 : 1000);
 const dist = copyDaemon(`plain-${process.pid}`);
@@ -97,7 +100,8 @@ function take(result) {
   for (const key of Object.keys(extra)) extra[key] += result[key];
   // Where daemons die, too, the time to adoption says when one lived.
   // Full rings of several hosts that died at once take as long as the machine needs to read them.
-  if (HOST_SCHEDULES[result.schedule]?.busy < 1) for (const ms of result.adoptionMs) adoptionMs.push(ms);
+  if (HOST_SCHEDULES[result.schedule]?.busy < 1)
+    for (const ms of result.adoptionMs) adoptionMs.push(ms);
   for (const ms of result.resumeMs) resumeMs.push(ms);
   if (result.peakMb > memoryMb) memoryMb = result.peakMb;
   const lies = result.lies > 0 ? `, ${result.lies} lies` : '';
@@ -182,6 +186,21 @@ if (values['crash-states'] || (!alone && !values.wine && !values.schedule)) {
     const least = values.quick || one !== seed ? 3000 : 10_000;
     const { states, bad } = await runCrashStates({ seed: one, least, say });
     count(`crash states of the journal, seed ${one}`, states - bad, bad);
+  }
+}
+
+if (values['full-disk'] || (values.quick && !alone && !values.wine && !values.schedule)) {
+  const why = whyNoFullDisk();
+  if (why) say(`SKIPPED a full disk: ${why}`);
+  else {
+    const { path: producer } = await buildProducer('plain');
+    const fullMs = values.quick ? 5000 : 30_000;
+    for (const { problems, ...row } of await runFullDisk({ dist, producer, fullMs })) {
+      const name = `a disk that is full for ${fullMs / 1000} s, ${row.rate} calls a second`;
+      count(name, problems.length === 0 ? 1 : 0, problems.length > 0 ? 1 : 0);
+      say(`       ${JSON.stringify(row)}`);
+      for (const problem of problems) say(`       ${problem}`);
+    }
   }
 }
 
