@@ -8,6 +8,7 @@ import type { Acceptance, RingState } from '../../protocol/session/ring.ts';
 import {
   accept,
   foldIntoRings,
+  liveSessions,
   newRing,
   onDurable,
   onHello,
@@ -286,9 +287,10 @@ export class Model {
         RingState,
       ];
       if (theirs.received > ours.received) return 'the journal is ahead of the daemon';
+      // What has ended is kept for late calls alone, and the record of the process's end drops it.
       const told = (ring: RingState) =>
         JSON.stringify(
-          [...ring.sessions.values()].map(({ session, errors, failures, dones, lastError }) => [
+          liveSessions(ring).map(({ session, errors, failures, dones, lastError }) => [
             [session, errors, failures, dones],
             lastError,
           ]),
