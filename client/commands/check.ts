@@ -8,6 +8,7 @@ import { findHistory, storyOf } from '../history.ts';
 import type { Io } from '../io.ts';
 import { loadRecording } from '../recordings.ts';
 import { count } from '../render/numbers.ts';
+import { checkText } from '../render/story-lines.ts';
 import { printable } from '../render/text.ts';
 import type { Settings } from '../settings.ts';
 
@@ -29,12 +30,13 @@ export async function check(
   }
   const { paint, unicode } = settings.theme;
   const styles = { fault: 'red', note: 'yellow', info: 'dim' } as const;
-  const lines = story.checks.map(({ code: name, severity, times, detail }) => {
-    const often = times > 1 ? ` x${times}` : '';
-    return `${paint(styles[severity], severity.padEnd(5))} ${name}${often}  ${printable(detail, unicode)}`;
+  const lines = story.checks.flatMap((found) => {
+    const severity = paint(styles[found.severity] ?? 'dim', found.severity.padEnd(5));
+    const line = `${severity} ${printable(checkText(found), unicode)}`;
+    return found.mend ? [line, `      ${found.mend}`] : [line];
   });
   if (settings.verbosity >= 0) {
-    const all = `${count(faults.length, 'fault')}, ${count(lines.length, 'check')} fired`;
+    const all = `${count(faults.length, 'fault')}, ${count(story.checks.length, 'check')} fired`;
     lines.push(`${story.session.id}: ${lines.length === 0 ? 'no check fired' : all}`);
   }
   if (lines.length > 0) await io.stdout.write(`${lines.join('\n')}\n`);

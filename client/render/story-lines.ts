@@ -1,7 +1,12 @@
 /** `show`: one session on one screen. Pure. */
 import type { LiveSession } from '../../protocol/records/record.ts';
 import { durationText } from '../../protocol/session/drafts.ts';
-import { type Story, type StoryPhase, SURE_SILENCE_US } from '../../protocol/session/story.ts';
+import {
+  type Story,
+  type StoryCheck,
+  type StoryPhase,
+  SURE_SILENCE_US,
+} from '../../protocol/session/story.ts';
 import { callText } from '../../protocol/session/verdict.ts';
 import type { Watched } from '../view.ts';
 import { bar, layOut, renderRow } from './columns.ts';
@@ -92,7 +97,7 @@ function factLines(story: Story, safe: (text: string) => string): [string, strin
   const warnings = totals.warnings > 0 ? `, ${count(totals.warnings, 'warning')}` : '';
   const calls = `${count(totals.progress, 'call')} of Progress, ${count(totals.errors, 'error')}`;
   lines.push(['Calls', `${calls}${warnings}${merged}${lost}`]);
-  if (silence) lines.push(['Silence', safe(silenceText(silence))]);
+  if (silence) lines.push(['Silence', safe(silenceText(silence, story.ended !== undefined))]);
   const share = `${Math.round(inner.share * 100)} %`;
   const failed = inner.failed > 0 ? `, ${inner.failed} failed` : '';
   if (inner.us > 0 || inner.failed > 0) {
@@ -122,8 +127,8 @@ function factLines(story: Story, safe: (text: string) => string): [string, strin
     const all = story.errors.map((one) => `${one.name} x${one.times} (${one.class})`);
     lines.push(['Errors', safe(all.join(', '))]);
   }
-  for (const { code, severity, times, detail } of story.checks) {
-    lines.push(['Check', safe(`${severity} ${code}${times > 1 ? ` x${times}` : ''} ${detail}`)]);
+  for (const check of story.checks) {
+    lines.push(['Check', safe(`${check.severity} ${checkText(check)}`)]);
   }
   for (const { key, value } of story.notes) lines.push(['Note', safe(`${key} = ${value}`)]);
   return lines;
@@ -135,9 +140,17 @@ function exitText({ exit }: Story): string {
   return `, ${exit.crashed ? 'crashed' : 'ended'}${code}`;
 }
 
-function silenceText(silence: NonNullable<Story['silence']>): string {
+/** `MS001 x2 Progress or Error was called after Done: Progress 12 ms after Done` */
+export function checkText({ code, times, title, detail }: StoryCheck): string {
+  return `${code}${times > 1 ? ` x${times}` : ''} ${title ? `${title}: ` : ''}${detail}`;
+}
+
+function silenceText(silence: NonNullable<Story['silence']>, ended: boolean): string {
   const { for_us: forUs, since, after, by, ongoing } = silence;
-  if (forUs < SURE_SILENCE_US) return `none of ${durationText(SURE_SILENCE_US)} or more`;
+  if (forUs < SURE_SILENCE_US) {
+    if (ended) return `${durationText(forUs)} at most`;
+    return `none of ${durationText(SURE_SILENCE_US)} or more`;
+  }
   const whose = by === 'outlook' ? "inside Outlook's callback" : 'without a call';
   const where = after === undefined ? '' : `, after ${callText(after)}`;
   const now = ongoing ? ', still' : '';

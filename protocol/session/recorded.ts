@@ -1,14 +1,27 @@
 import type { RecordDraft } from '../records/record.ts';
 import type { Recording } from '../wire/recording.ts';
 import { newRing, onHello, originOf, takeFrame, wallUsOf } from './ring.ts';
-import { END_AFTER_DONE_US, processGone, type SessionState, tick } from './session.ts';
+import {
+  END_AFTER_DONE_US,
+  type GoneFacts,
+  processGone,
+  type SessionState,
+  tick,
+} from './session.ts';
 
 const TICK_US = 1_000_000;
 /** Ticks of a long silence grow by this part of it, so that a damaged clock costs no time. */
 const TICK_GROWTH = 16;
 
-/** The records that a daemon makes of a recorded session, and how the reducer left it. */
-export function recordsOf({ hello, frames, how }: Recording): {
+/**
+ * The records that a daemon makes of a recorded session, and how the reducer left it.
+ *
+ * @param gone What is known of the end of its process besides; used if that ended the recording.
+ */
+export function recordsOf(
+  { hello, frames, how }: Recording,
+  gone: Partial<GoneFacts> = {},
+): {
   readonly records: RecordDraft[];
   readonly session: SessionState;
 } {
@@ -26,7 +39,8 @@ export function recordsOf({ hello, frames, how }: Recording): {
   }
   if (how === 'done') passTime(session, nowUs, nowUs + END_AFTER_DONE_US + TICK_US, emit);
   if (how === 'gone') {
-    processGone(session, { wallUs: wallUsOf(ring, nowUs), timeUs: nowUs }, emit);
+    const timeUs = passTime(session, nowUs, gone.timeUs ?? nowUs, emit);
+    processGone(session, { ...gone, wallUs: wallUsOf(ring, timeUs), timeUs }, emit);
   }
   return { records, session };
 }

@@ -4,6 +4,7 @@
  * newer daemon may write what is not known here.
  */
 import type {
+  CheckSeverity,
   ErrorFields,
   Outcome,
   PhaseFields,
@@ -12,6 +13,7 @@ import type {
   SessionFields,
 } from '../records/record.ts';
 import { parseRfc3339, rfc3339 } from '../records/time.ts';
+import { findCheck } from './checks.ts';
 import { judgeStory } from './verdict.ts';
 
 /** Bounds of the lists; what is beyond them is counted in the totals alone. */
@@ -28,6 +30,17 @@ export interface StoryPhase extends PhaseFields {
 }
 
 export interface StoryError extends ErrorFields {
+  readonly times: number;
+}
+
+export interface StoryCheck {
+  readonly code: string;
+  readonly severity: CheckSeverity;
+  /** What was seen, and what to do; absent for a check of a newer daemon. */
+  readonly title?: string;
+  readonly mend?: string;
+  /** Of the first time. */
+  readonly detail: string;
   readonly times: number;
 }
 
@@ -99,7 +112,7 @@ export interface Story {
   };
   /** By code, the most frequent first. */
   readonly errors: readonly StoryError[];
-  readonly checks: readonly (NonNullable<RecordDraft['check']> & { readonly times: number })[];
+  readonly checks: readonly StoryCheck[];
   readonly notes: readonly NonNullable<RecordDraft['note']>[];
 }
 
@@ -152,7 +165,7 @@ function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts 
   const usual = usualDuration(options.earlier ?? []);
   const returned = own.findLast((record) => record.returned)?.returned;
   const innerUs = end?.totals?.inner_us ?? innerSum(own);
-  const silence = silenceOf(calls, own, stalls, nowUs, end === undefined);
+  const silence = silenceOf(calls, own, stalls, nowUs, end);
   const firstError = firstErrorOf(own, end, done);
   const exit = end?.exit ?? undefined;
   const stalled = stalls.some(({ ongoing }) => ongoing);
@@ -277,15 +290,22 @@ function silenceOf(
   own: readonly RecordDraft[],
   stalls: readonly StoryStall[],
   nowUs: number,
-  running: boolean,
+  end: RecordDraft | undefined,
 ): Story['silence'] {
   const done = own.some(({ event_name: name }) => name === 'session.done');
-  const points = running && !done ? [...calls, { atUs: nowUs }] : calls;
+  // Without the time inside Outlook, which is what is asked for here.
+  const told = stalls.some(({ kind }) => kind === 'blocked') ? undefined : end?.longest_silence_us;
+  const points = end === undefined && !done ? [...calls, { atUs: nowUs }] : calls;
   let longest: { from: CallTime; forUs: number; ongoing: boolean } | undefined;
   for (let at = 1; at < points.length; at += 1) {
     const from = points[at - 1] as CallTime;
     const forUs = (points[at] as CallTime).atUs - from.atUs;
-    if (longest && forUs <= longest.forUs) continue;
+    // The daemon knows how long it was, and leaves out the time in which the machine slept.
+    const isBetter =
+      told === undefined
+        ? forUs > (longest?.forUs ?? -1)
+        : Math.abs(forUs - told) < Math.abs((longest?.forUs ?? Number.POSITIVE_INFINITY) - told);
+    if (!isBetter) continue;
     longest = { from, forUs, ongoing: at === calls.length };
   }
   if (!longest) return undefined;
@@ -297,7 +317,7 @@ function silenceOf(
       return Math.min(begin + for_us, from.atUs + forUs) - Math.max(begin, from.atUs);
     });
   return {
-    for_us: forUs,
+    for_us: told ?? forUs,
     since: rfc3339(from.atUs),
     ongoing,
     by: Math.max(0, ...inOutlook) * 2 >= forUs ? 'outlook' : 'provider',
@@ -359,7 +379,10 @@ function checksOf(own: readonly RecordDraft[]): Story['checks'] {
   for (const { check } of own) {
     if (check === undefined) continue;
     const known = byCode.get(check.code);
-    byCode.set(check.code, known ? { ...known, times: known.times + 1 } : { ...check, times: 1 });
+    const { title, mend } = findCheck(check.code) ?? {};
+    const { code, severity, detail } = check;
+    const first = { code, severity, ...maybe('title', title), ...maybe('mend', mend), detail };
+    byCode.set(code, known ? { ...known, times: known.times + 1 } : { ...first, times: 1 });
   }
   return [...byCode.values()].sort(
     (a, b) => order.indexOf(a.severity) - order.indexOf(b.severity) || (a.code < b.code ? -1 : 1),

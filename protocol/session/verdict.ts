@@ -132,7 +132,9 @@ export const VERDICTS: readonly Row[] = [
     say: (facts) => {
       const faults = facts.checks.filter(({ severity }) => severity === 'fault');
       const more = faults.length > 1 ? `, and ${faults.length - 1} more` : '';
-      return `Finished ${facts.outcome}, but the provider broke the contract: ${faults[0]?.code}, ${faults[0]?.detail}${more}`;
+      const [{ code = '', title, detail = '' } = {}] = faults;
+      const what = title ? `${title} (${detail})` : detail;
+      return `Finished ${facts.outcome}, but the provider broke the contract: ${code} ${what}${more}`;
     },
   },
   {
