@@ -12,6 +12,8 @@ import { METHOD_NAMES, processFields } from '../protocol/session/drafts.ts';
 import { liveSession } from '../protocol/session/live.ts';
 import {
   accept,
+  type CallInside,
+  closeBySlot,
   foldIntoRings,
   type LostCounts,
   liveSessions,
@@ -21,19 +23,18 @@ import {
   onWritten,
   originOf,
   type RingState,
+  ringGone,
   snapshotDrafts,
   takeFrame,
   takeLostCounts,
   takeSlot,
 } from '../protocol/session/ring.ts';
 import {
-  applyFrame,
   DEFAULT_OPTIONS,
   END_AFTER_DONE_US,
   excuse,
   type GoneFacts,
   type Origin,
-  processGone,
   type SessionState,
   tick,
 } from '../protocol/session/session.ts';
@@ -76,13 +77,6 @@ export interface RingEntry {
   /** Monotonic; when frames were last taken, and the time of the newest of them. */
   tookUs: number;
   newestUs: number;
-}
-
-/** A call that was inside Outlook's callback when its process ended. */
-export interface CallInside {
-  readonly session: number;
-  readonly method: number;
-  readonly thread: number;
 }
 
 export interface HubDeps {
@@ -394,12 +388,8 @@ export class Hub {
 
   /** The callback was released, and the process ended before a frame could say so. */
   #close(entry: RingEntry, slot: RingSlot, timeUs: number): void {
-    const session = entry.state.sessions.get(slot.session);
+    const session = closeBySlot(entry.state, slot, timeUs, this.#collect);
     if (!session) return;
-    const { counters } = slot;
-    const header = { seq: 0, timeUs, thread: 0, session: slot.session };
-    applyFrame(session, { kind: 'close', ...header, counters }, this.#collect);
-    entry.state.sessions.delete(slot.session);
     this.#appendDecision();
     this.#changed(session, true);
     this.#deps.recorder.ended(session.id, 'closed');
@@ -419,15 +409,11 @@ export class Hub {
       ...(sameBoot ? { timeUs: monotonicUs() } : {}),
       ...(code === undefined ? {} : { exitCode: code, crashed: code >= FIRST_CRASH_CODE }),
     };
-    // One after the other: a snapshot may come between two.
-    for (const [key, session] of state.sessions) {
-      const inCallback = inside.filter((call) => call.session === key);
-      processGone(session, { ...facts, inCallback }, this.#collect);
-      state.sessions.delete(key);
+    ringGone(state, facts, inside, this.#collect, (session) => {
       this.#appendDecision();
       this.#changed(session, true);
       this.#deps.recorder.ended(session.id, 'gone');
-    }
+    });
     entry.watch?.close();
     entry.watch = undefined;
     entry.seenWallUs = wallUs();

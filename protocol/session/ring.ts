@@ -8,14 +8,7 @@ import { judgeOverlap } from './contract.ts';
 import type { Draft } from './drafts.ts';
 import { label, processFields, sessionFields } from './drafts.ts';
 import type { Emit, GoneFacts, SessionFrame } from './session.ts';
-import {
-  applyFrame,
-  applySlot,
-  closeSession,
-  openSession,
-  processGone,
-  setClock,
-} from './session.ts';
+import { applyFrame, applySlot, openSession, processGone, setClock } from './session.ts';
 import { foldRecord, snapshotSession } from './snapshot.ts';
 import type { Origin, SessionState } from './state.ts';
 import { hasCalls } from './state.ts';
@@ -176,29 +169,53 @@ export function takeLostCounts(
   if (byKind !== undefined) emit(lostDraft(ring, 'full', byKind, rfc3339(atWallUs)));
 }
 
-/** What a dead ring's slots say about how its sessions ended. */
-export interface LastSeen {
-  /** Calls that were inside Outlook's callback. */
-  readonly inCalls: readonly {
-    readonly session: number;
-    readonly method: number;
-    readonly thread: number;
-  }[];
-  /** Sessions whose callback was released, though no `close` could be recorded. */
-  readonly closing: readonly number[];
+/** A call that was inside Outlook's callback when its process ended. */
+export interface CallInside {
+  readonly session: number;
+  readonly method: number;
+  readonly thread: number;
 }
 
-/** The process of this ring has ended: so have its sessions. */
-export function ringGone(ring: RingState, facts: GoneFacts, seen: LastSeen, emit: Emit): void {
-  for (const session of ring.sessions.values()) {
-    if (seen.closing.includes(session.session)) {
-      closeSession(session, facts, emit);
-    } else {
-      const inCallback = seen.inCalls.filter((call) => call.session === session.session);
-      processGone(session, { ...facts, inCallback }, emit);
-    }
+/**
+ * Ends a session whose callback was released, though the process ended before a frame could say so.
+ *
+ * @param slot As the dead ring has it.
+ * @param timeUs Its process lived until then at least.
+ * @returns The session, if it was there.
+ */
+export function closeBySlot(
+  ring: RingState,
+  slot: Slot,
+  timeUs: number,
+  emit: Emit,
+): SessionState | undefined {
+  const session = ring.sessions.get(slot.session);
+  if (session === undefined) return undefined;
+  const { counters } = slot;
+  const header = { seq: 0, timeUs, thread: 0, session: slot.session };
+  applyFrame(session, { kind: 'close', ...header, counters }, emit);
+  ring.sessions.delete(slot.session);
+  return session;
+}
+
+/**
+ * The process of this ring has ended: so have its sessions, one after the other.
+ *
+ * @param ended Told of each once its records were emitted. The state is whole then: a snapshot may follow.
+ */
+export function ringGone(
+  ring: RingState,
+  facts: GoneFacts,
+  inside: readonly CallInside[],
+  emit: Emit,
+  ended: (session: SessionState) => void,
+): void {
+  for (const [key, session] of ring.sessions) {
+    const inCallback = inside.filter((call) => call.session === key);
+    processGone(session, { ...facts, inCallback }, emit);
+    ring.sessions.delete(key);
+    ended(session);
   }
-  ring.sessions.clear();
 }
 
 /** Sessions that have not ended. */

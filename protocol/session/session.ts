@@ -314,15 +314,6 @@ export function processGone(state: SessionState, facts: GoneFacts, emit: Emit): 
   );
 }
 
-/** The callback was released, but the process ended before that could be recorded as `close`. */
-export function closeSession(state: SessionState, facts: GoneFacts, emit: Emit): void {
-  if (state.ended !== null) return;
-  const cause: Cause = { timeUs: facts.timeUs ?? state.lastCallUs, seq: 0, thread: 0 };
-  const time = rfc3339(facts.wallUs);
-  const at: Emit = (draft) => emit({ ...draft, time });
-  end(state, cause, { by: 'released' }, state.lastCallUs, true, at);
-}
-
 /** The newest anchor of the ring's clock to the wall clock: wall time minus monotonic time. */
 export function setClock(state: SessionState, offsetUs: number): void {
   state.clockOffsetUs = offsetUs;

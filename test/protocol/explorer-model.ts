@@ -213,10 +213,9 @@ export class Model {
         append(seq, (emit) => this.#core.takeFrame(state, frameOf(shim, seq), emit));
       }
       this.#core.takeSlot(state, slotOf(shim, made));
-      const seen = { inCalls: [], closing: [] };
       const { wallUs } = CLOCKS;
       append(0, (emit) => {
-        this.#core.ringGone(state, { wallUs }, seen, emit);
+        this.#core.ringGone(state, { wallUs }, [], emit, () => {});
         this.#core.onWritten(state, state.received);
       });
       return steps;

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { liveSession } from '../../../protocol/session/live.ts';
 import {
   accept,
+  closeBySlot,
   foldIntoRings,
   liveSessions,
   MAX_RELEASED,
@@ -17,7 +18,7 @@ import {
   takeLostCounts,
   takeSlot,
 } from '../../../protocol/session/ring.ts';
-import type { SequencedFrame } from '../../../protocol/wire/frames.ts';
+import type { Close, SequencedFrame, Slot } from '../../../protocol/wire/frames.ts';
 import { MAX_SESSIONS_PER_RING } from '../../../protocol/wire/limits.ts';
 import { ProtocolError } from '../../../protocol/wire/protocol-error.ts';
 import {
@@ -188,13 +189,21 @@ test('the end of a process ends its sessions, each as its slots say', () => {
   takeFrame(ring, second.done(S_OK), log.emit);
   const third = new Script(4);
   takeFrame(ring, third.open(), log.emit);
-  const facts = { wallUs: OPEN_WALL_US };
-  const inCalls = [{ session: 1, method: 3, thread: 9 }];
-  ringGone(ring, facts, { inCalls, closing: [4] }, log.emit);
+  const { counters } = third.close() as Close;
+  const newest = { call: 0, timeUs: 0, index: 0, max: 0, marks: 0, text: null };
+  const slot: Slot = { kind: 'slot', session: 4, timeUs: OPEN_US, counters, newest };
+  expect(closeBySlot(ring, slot, OPEN_US, log.emit)?.session).toBe(4);
+  expect(closeBySlot(ring, slot, OPEN_US, log.emit)).toBeUndefined();
+  const inside = [{ session: 1, method: 3, thread: 9 }];
+  const left: number[] = [];
+  ringGone(ring, { wallUs: OPEN_WALL_US }, inside, log.emit, ({ session }) => {
+    left.push(session, ring.sessions.size);
+  });
+  expect(left).toEqual([1, 1, 2, 0]);
   expect(log.named('session.ended').map(({ outcome, exit }) => [outcome, exit])).toEqual([
+    ['failed', undefined],
     ['abandoned', { in_callback: [{ method: 'Done', thread: 9 }] }],
     ['ok', {}],
-    ['failed', undefined],
   ]);
   expect(ring.sessions.size).toBe(0);
 });
