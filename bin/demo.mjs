@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import {
   closeSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -28,11 +29,13 @@ Runs a sync of a Maildir through the sample provider and the shim, and shows it 
   --calls-per-second N    pace of the provider's calls (default: so that it takes about 8 s)
   --stores N              several syncs at once (default: 1)
   --remove                remove the journal as well at the end
+  --kill                  no daemon runs, and the host is killed in the middle of a sync; a daemon
+                          that starts afterwards tells its last words (takes a few seconds)
   --json                  print one JSON object on stdout, and nothing else there
   --help                  print this
 
-Exit codes: 0 the journal agrees with the provider, 1 it does not or something failed, 2 wrong usage,
-130 interrupted.
+Exit codes: 0 the journal agrees with the provider (--kill: with the host), 1 it does not or
+something failed, 2 wrong usage, 130 interrupted.
 `;
 
 const MESSAGES = 3000;
@@ -43,6 +46,10 @@ const SEED = 7;
 const START_TIMEOUT_MS = 10_000;
 const END_TIMEOUT_MS = 15_000;
 const KILL_AFTER_MS = 5000;
+/** `--kill`: fewer messages, a faster pace, and how many calls the host has seen when it is killed. */
+const KILL_MESSAGES = 1500;
+const KILL_CALLS_PER_SECOND = 1500;
+const KILL_AT_CALL = 900;
 
 const say = (text) => process.stderr.write(`${text}\n`);
 
@@ -59,6 +66,7 @@ function readOptions() {
     'calls-per-second': { type: 'string' },
     stores: { type: 'string', default: '1' },
     remove: { type: 'boolean', default: false },
+    kill: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   };
@@ -79,6 +87,12 @@ function readOptions() {
   };
   if (values.maildir !== undefined && !existsSync(values.maildir)) {
     throw new Failed(`Cannot read --maildir: ${values.maildir} does not exist`, 2);
+  }
+  if (values.kill && values.stores !== '1') {
+    throw new Failed(
+      'Cannot kill: expected one sync, got --stores. Leave out --kill or --stores',
+      2,
+    );
   }
   return {
     ...values,
@@ -182,13 +196,18 @@ async function inTime(what, promise, ms) {
   }
 }
 
+/** What whole lines say; a last one without its end is still being written. */
+const linesOf = (file) =>
+  readFileSync(file, 'utf8')
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
+
 function readJournal(dir) {
   return readdirSync(dir)
     .filter((name) => name.endsWith('.jsonl'))
     .sort()
-    .flatMap((name) => readFileSync(join(dir, name), 'utf8').split('\n'))
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
+    .flatMap((name) => linesOf(join(dir, name)));
 }
 
 function countBy(values, key) {
@@ -262,21 +281,15 @@ function summary(report, files) {
   return lines.join('\n');
 }
 
-async function demo(options, files, scratch) {
-  const state = join(scratch, 'state');
-  let { maildir, callsPerSecond } = options;
-  if (maildir === undefined) {
-    maildir = join(scratch, 'Mailbox');
-    makeMaildir({
-      dir: maildir,
-      messages: MESSAGES,
-      folders: FOLDERS,
-      broken: BROKEN,
-      seed: SEED,
-    });
-  }
-  callsPerSecond ??= Math.ceil((MESSAGES + BROKEN) / SECONDS);
+/** The Maildir to sync: the one that was named, or one made for the purpose. */
+function maildirOf(options, scratch, messages) {
+  if (options.maildir !== undefined) return options.maildir;
+  const dir = join(scratch, 'Mailbox');
+  makeMaildir({ dir, messages, folders: FOLDERS, broken: BROKEN, seed: SEED });
+  return dir;
+}
 
+async function startDaemon(files, state) {
   const daemon = start(
     'the daemon',
     process.execPath,
@@ -284,6 +297,36 @@ async function demo(options, files, scratch) {
     { stdio: ['ignore', 'text'] },
   );
   await until('the daemon', () => existsSync(join(state, 'endpoint')), START_TIMEOUT_MS, daemon);
+  return daemon;
+}
+
+async function stopDaemon(files, state, daemon) {
+  const args = [files.cli, 'daemon', 'stop', '--state-dir', state];
+  const stop = start('stop', process.execPath, args, { stdio: ['ignore', 'text'] });
+  if ((await inTime('the stop', stop.ended, END_TIMEOUT_MS)) !== 0) throw new Failed(stop.stderr);
+  const code = await inTime('the end of the daemon', daemon.ended, END_TIMEOUT_MS);
+  if (code !== 0) throw new Failed(`Cannot go on: the daemon ended with ${code}: ${daemon.stderr}`);
+}
+
+/** The sample host at work; its report goes to the file descriptor `out`. */
+function startHost(files, { maildir, callsPerSecond, scratch, state, out }, ...more) {
+  return start(
+    'the host',
+    files.host,
+    [
+      ...['--provider', files.provider, '--shim', files.shim],
+      ...['--maildir', maildir, '--store', join(scratch, 'store')],
+      ...['--calls-per-second', String(callsPerSecond), '--json', '--quiet', ...more],
+    ],
+    { stdio: [out, 'text'], env: { MAPISYNC_STATE_DIR: state } },
+  );
+}
+
+async function demo(options, files, scratch) {
+  const state = join(scratch, 'state');
+  const maildir = maildirOf(options, scratch, MESSAGES);
+  const callsPerSecond = options.callsPerSecond ?? Math.ceil((MESSAGES + BROKEN) / SECONDS);
+  const daemon = await startDaemon(files, state);
   say(`Syncing ${maildir} at ${callsPerSecond || 'as many as possible'} calls per second`);
   // From the journal's first record on, so that it does not matter who is faster.
   const tail = start(
@@ -295,17 +338,8 @@ async function demo(options, files, scratch) {
   // Into a file: a report in a pipe would be cut where the host's system makes pipes small.
   const reportFile = join(scratch, 'host.json');
   const out = openSync(reportFile, 'w');
-  const host = start(
-    'the host',
-    files.host,
-    [
-      ...['--provider', files.provider, '--shim', files.shim],
-      ...['--maildir', maildir, '--store', join(scratch, 'store')],
-      ...['--calls-per-second', String(callsPerSecond), '--stores', String(options.stores)],
-      ...['--flush', '5000', '--json', '--quiet'],
-    ],
-    { stdio: [out, 'text'], env: { MAPISYNC_STATE_DIR: state } },
-  );
+  const place = { maildir, callsPerSecond, scratch, state, out };
+  const host = startHost(files, place, '--stores', String(options.stores), '--flush', '5000');
   closeSync(out);
   const hostCode = await host.ended;
   const journal = join(state, 'journal');
@@ -318,17 +352,7 @@ async function demo(options, files, scratch) {
   const told = JSON.parse(readFileSync(reportFile, 'utf8'));
   if (told.sessions.length > 0) await inTime('the end of tail', tail.ended, END_TIMEOUT_MS);
 
-  const stop = start(
-    'stop',
-    process.execPath,
-    [files.cli, 'daemon', 'stop', '--state-dir', state],
-    {
-      stdio: ['ignore', 'text'],
-    },
-  );
-  if ((await inTime('the stop', stop.ended, END_TIMEOUT_MS)) !== 0) throw new Failed(stop.stderr);
-  const code = await inTime('the end of the daemon', daemon.ended, END_TIMEOUT_MS);
-  if (code !== 0) throw new Failed(`Cannot go on: the daemon ended with ${code}: ${daemon.stderr}`);
+  await stopDaemon(files, state, daemon);
 
   return {
     ...compare(readJournal(journal), told),
@@ -337,6 +361,94 @@ async function demo(options, files, scratch) {
     journal: { dir: journal, kept: !options.remove },
     state,
   };
+}
+
+/** A host that dies while nobody listens, and what a daemon that starts later says of it. */
+async function killDemo(options, files, scratch) {
+  const state = join(scratch, 'state');
+  const maildir = maildirOf(options, scratch, KILL_MESSAGES);
+  const callsPerSecond = options.callsPerSecond ?? KILL_CALLS_PER_SECOND;
+  mkdirSync(state, { mode: 0o700 }); // Without it the shim is dormant.
+  const trace = join(scratch, 'trace.jsonl');
+  const place = { maildir, callsPerSecond, scratch, state, out: 'ignore' };
+  say(`Syncing ${maildir}; no daemon runs`);
+  const host = startHost(files, place, '--trace', trace);
+  const isThere = () => existsSync(trace) && linesOf(trace).length >= KILL_AT_CALL;
+  await until(`call ${KILL_AT_CALL}`, isThere, END_TIMEOUT_MS, host);
+  const { pid } = host.child;
+  host.child.kill('SIGKILL');
+  await host.ended;
+  say(`Killed the host (pid ${pid}); starting a daemon`);
+  const daemon = await startDaemon(files, state);
+  const rings = join(state, 'rings');
+  // The daemon deletes it once everything it held is in the journal.
+  const isAdopted = () => !readdirSync(rings).some((name) => name.endsWith('.ring'));
+  await until('the adoption of the ring', isAdopted, END_TIMEOUT_MS, daemon);
+  const journal = join(state, 'journal');
+  return {
+    ...compareKilled(readJournal(journal), linesOf(trace), pid),
+    journal: { dir: journal, kept: !options.remove },
+  };
+}
+
+/** What a journal says of a killed host, and where that is not what the host saw. */
+function compareKilled(records, trace, pid) {
+  const named = (name) => records.filter(({ event_name }) => event_name === name);
+  const [end, ...others] = named('session.ended');
+  if (!end) throw new Failed('Cannot compare: the journal has no end of a session');
+  const journal = {
+    Progress: end.totals.progress,
+    Error: end.totals.errors + end.totals.warnings,
+    Done: named('session.done').length,
+  };
+  const host = { Progress: 0, Error: 0, Done: 0, ...countBy(trace, ({ method }) => method) };
+  const problems = [];
+  for (const [method, seen] of Object.entries(host)) {
+    if (journal[method] >= seen) continue;
+    problems.push(`${method}: the host saw ${seen} calls, the journal has ${journal[method]}`);
+  }
+  // The call that it died in may be recorded, and not have come to the host.
+  const extra = sum(Object.values(journal)) - trace.length;
+  if (extra > 1) problems.push(`the journal has ${extra} calls that the host never saw`);
+  const errors = named('session.error');
+  for (const [at, seen] of trace.filter(({ method }) => method === 'Error').entries()) {
+    const { hresult, text = null } = errors[at]?.error ?? {};
+    if (hresult === seen.hresult && text === seen.text) continue;
+    problems.push(`Error ${at + 1}: the host saw ${seen.hresult}, the journal has ${hresult}`);
+  }
+  const { index, max, text, calls } = end.progress;
+  const last = trace.findLast(({ method }) => method === 'Progress');
+  if (calls === host.Progress && (last.index !== index || last.max !== max)) {
+    const seen = `${last.index}/${last.max}`;
+    problems.push(`the last Progress: the host saw ${seen}, the journal has ${index}/${max}`);
+  }
+  if (others.length > 0) problems.push(`${others.length + 1} sessions ended, and there was one`);
+  if (end.outcome !== 'abandoned') problems.push(`the session ended ${end.outcome}`);
+  if (end.totals.lost > 0) problems.push(`${end.totals.lost} calls were lost`);
+  if (end.process.pid !== pid)
+    problems.push(`pid ${pid} died, the journal says ${end.process.pid}`);
+  return {
+    problems,
+    died: { executable: end.process.executable.name, pid },
+    session: { id: end.session.id, store: end.session.store, outcome: end.outcome },
+    last: { method: 'Progress', call: calls, index, max, text },
+    calls: { host, journal },
+    records: records.length,
+  };
+}
+
+function killSummary({ died, session, last, calls, problems }) {
+  const seen = grouped(sum(Object.values(calls.host)));
+  const where = [session.store, last.text].filter((text) => text !== undefined).join(': ');
+  const verdict =
+    problems.length === 0
+      ? `every one of the ${seen} calls that the host saw is in the journal`
+      : ['journal and host do not agree', ...problems].join('\n  ');
+  return (
+    `${died.executable} (pid ${died.pid}) died during "${where}" after Progress call ` +
+    `${grouped(last.call)} (${grouped(last.index)}/${grouped(last.max)}); ` +
+    `session ${session.id}: ${session.outcome}, ${verdict}`
+  );
 }
 
 async function main() {
@@ -355,6 +467,14 @@ async function main() {
   interruption.catch(() => {}); // Only the race below cares.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, interrupted);
   try {
+    if (options.kill) {
+      const report = await Promise.race([killDemo(options, files, scratch), interruption]);
+      const { problems, journal, records, ...told } = report;
+      keep = journal.kept;
+      const line = { ...told, journal: { ...journal, records }, consistent: problems.length === 0 };
+      process.stdout.write(`${options.json ? JSON.stringify(line) : killSummary(report)}\n`);
+      return problems.length === 0 ? 0 : 1;
+    }
     const report = await Promise.race([demo(options, files, scratch), interruption]);
     keep = report.journal.kept;
     const { problems, sessions, outcomes, errors, messages, calls, journal, records } = report;

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
+import { makeMaildir } from '../../bin/make-maildir.mjs';
 
 const demo = fileURLToPath(new URL('../../bin/demo.mjs', import.meta.url));
 
@@ -82,6 +83,40 @@ describe('the demo', () => {
     expect(leftRunning()).toEqual([]);
   });
 
+  test('--kill: last words of a host that died alone, and no call is missing', async () => {
+    const run = start('--kill');
+    expect(await run.ended, run.err).toBe(0);
+    expect(run.out).toMatch(
+      /^sample-host(\.exe)? \(pid \d+\) died during "Mailbox: \w+" after Progress call [\d ]+ \(\d+\/\d+\); session [0-9a-f]{16}: abandoned, every one of the [\d ]+ calls that the host saw is in the journal\n$/,
+    );
+    expect(leftRunning()).toEqual([]);
+  });
+
+  test('--kill --json: one object', async () => {
+    const run = start('--kill', '--json', '--remove');
+    expect(await run.ended, run.err).toBe(0);
+    expect(run.out.trimEnd().split('\n')).toHaveLength(1);
+    const told = JSON.parse(run.out);
+    expect(told).toMatchObject({
+      session: { store: 'Mailbox', outcome: 'abandoned' },
+      last: { method: 'Progress', call: told.calls.journal.Progress },
+      consistent: true,
+    });
+    expect(told.calls.host.Progress).toBeGreaterThan(800);
+    expect(told.calls.journal.Progress).toBeGreaterThanOrEqual(told.calls.host.Progress);
+    expect([readdirSync(scratch), leftRunning()]).toEqual([[], []]);
+  });
+
+  test('--kill: a sync that ends too soon is said, and nothing is left', async () => {
+    const maildir = mkdtempSync(join(tmpdir(), 'mapisync-demo-small-'));
+    makeMaildir({ dir: maildir, messages: 5, folders: 1 });
+    const run = start('--kill', '--maildir', maildir);
+    expect([await run.ended, run.out]).toEqual([1, '']);
+    expect(run.err).toMatch(/Cannot go on: the host ended/);
+    expect([readdirSync(scratch), leftRunning()]).toEqual([[], []]);
+    rmSync(maildir, { recursive: true });
+  });
+
   test.for<NodeJS.Signals>(['SIGINT', 'SIGTERM'])(
     '%s in the middle: 130, nothing left',
     async (signal) => {
@@ -115,6 +150,7 @@ describe('the demo', () => {
 
   test.for<[string[], RegExp]>([
     [['--frobnicate'], /Unknown option '--frobnicate'/],
+    [['--kill', '--stores', '2'], /Cannot kill: expected one sync, got --stores/],
     [['--stores', '0'], /Cannot read --stores: expected a whole number from 1 to 64, got "0"/],
     [['--calls-per-second', 'fast'], /got "fast"/],
     [['extra'], /Cannot run the demo: .*positional/],
