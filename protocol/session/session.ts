@@ -348,7 +348,9 @@ function takeProgress(
     judgeBar(state, cause, { call, index, max }, before, state.text === textBefore, emit);
   }
   if (isFloodWindowOver(state, timeUs)) judgeFlood(state, cause, call, emit);
-  if (state.done !== null && timeUs >= state.done.timeUs) {
+  // The time of Progress is coarse, and threads overtake each other; one thread does not.
+  const { done } = state;
+  if (done !== null && (timeUs >= done.timeUs || cause.thread === done.thread)) {
     judgeAfterDone(state, cause, 'Progress', emit);
   }
 }
@@ -463,7 +465,7 @@ function takeDone(state: SessionState, frame: Done, emit: Emit): void {
   flushProgress(state, frame, emit);
   state.dones = Math.max(state.dones, frame.call);
   const isFirst = state.done === null;
-  state.done ??= { hresult: frame.hresult, timeUs: frame.timeUs };
+  state.done ??= { hresult: frame.hresult, timeUs: frame.timeUs, thread: frame.thread };
   emit(
     Object.assign(
       sessionDraft(state, 'session.done', 'debug', frame, `Done with ${shown(frame.hresult)}`),

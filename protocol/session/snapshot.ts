@@ -128,8 +128,8 @@ export function restoreSession(snapshot: unknown): SessionState | undefined {
   state.lastError = errorOf(from.lastError);
   state.textUntold = from.textUntold === true;
   if (isObject(from.done)) {
-    const { hresult, timeUs } = from.done;
-    state.done = { hresult: number(hresult), timeUs: number(timeUs) };
+    const { hresult, timeUs, thread } = from.done;
+    state.done = { hresult: number(hresult), timeUs: number(timeUs), thread: number(thread) };
   }
   if (isObject(from.returned)) {
     const { hresult, durationUs } = from.returned;
@@ -192,7 +192,11 @@ function foldInto(state: SessionState, record: RecordDraft): void {
     case 'session.done':
       recalled(state, timeUs);
       state.dones = Math.max(state.dones, call);
-      state.done ??= { hresult: Number(record.error?.hresult ?? 0), timeUs };
+      state.done ??= {
+        hresult: Number(record.error?.hresult ?? 0),
+        timeUs,
+        thread: record.thread?.id ?? 0,
+      };
       break;
     case 'session.returned':
       state.returned = {

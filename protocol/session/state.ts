@@ -107,7 +107,7 @@ export interface SessionState {
   toldMerged: number;
 
   /** The first `Done`: the one that Outlook acts on. */
-  done: { readonly hresult: number; readonly timeUs: number } | null;
+  done: { readonly hresult: number; readonly timeUs: number; readonly thread: number } | null;
   returned: { readonly hresult: number; readonly durationUs: number } | null;
   blocked: BlockedCall[];
   /** Since when the session is quiet, if a record said so. */

@@ -14,6 +14,7 @@ import type {
 } from '../records/record.ts';
 import { parseRfc3339, rfc3339 } from '../records/time.ts';
 import { findCheck } from './checks.ts';
+import { shown } from './outcome.ts';
 import { judgeStory } from './verdict.ts';
 
 /** Bounds of the lists; what is beyond them is counted in the totals alone. */
@@ -89,6 +90,8 @@ export interface Story {
     readonly max_us: number;
     readonly share: number;
     readonly failed: number;
+    /** Name of its code, or its code. */
+    readonly first_failure?: string;
   };
   readonly phases: readonly StoryPhase[];
   readonly slowest_phase?: StoryPhase & { readonly share: number };
@@ -197,7 +200,7 @@ function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts 
       us: innerUs,
       max_us: end?.totals?.inner_max_us ?? innerMost(own),
       share: durationUs === 0 ? 0 : Math.min(1, innerUs / durationUs),
-      failed: own.filter(({ inner }) => inner && inner.hresult !== '0x00000000').length,
+      ...failuresOf(own),
     },
     phases,
     ...maybe('slowest_phase', slowest),
@@ -391,6 +394,15 @@ function checksOf(own: readonly RecordDraft[]): Story['checks'] {
 
 function innerSum(own: readonly RecordDraft[]): number {
   return own.reduce((all, { inner }) => all + (inner?.duration_us ?? 0), 0);
+}
+
+function failuresOf(own: readonly RecordDraft[]): Pick<Story['inner'], 'failed' | 'first_failure'> {
+  const failures = own.flatMap(({ inner }) =>
+    inner !== undefined && inner.hresult !== '0x00000000' ? [inner.hresult] : [],
+  );
+  const [first] = failures;
+  if (first === undefined) return { failed: 0 };
+  return { failed: failures.length, first_failure: shown(Number(first)) };
 }
 
 function innerMost(own: readonly RecordDraft[]): number {

@@ -15,7 +15,8 @@ interface Row {
 
 /** Outlook's part of a sync from which on it is called slow because of Outlook. */
 const OUTLOOK_SHARE = 0.5;
-/** And a duration below which nobody cares. */
+/** And durations below which nobody cares: of Outlook's part, and of a sync. */
+const MIN_OUTLOOK_US = 1_000_000;
 const MIN_SLOW_US = 5_000_000;
 /** As many times the usual is slow. */
 const SLOW_TIMES = 2;
@@ -154,8 +155,14 @@ export const VERDICTS: readonly Row[] = [
       `Finished in ${durationText(facts.duration_us)} with ${count(facts.totals.warnings, 'warning')}: ${facts.outcome_reason ?? ''}`,
   },
   {
+    code: 'refused_by_outlook',
+    when: ({ inner }) => inner.failed > 0,
+    say: ({ inner, duration_us }) =>
+      `Finished ok in ${durationText(duration_us)}, but Outlook's callback failed ${count(inner.failed, 'time')}, first with ${inner.first_failure}`,
+  },
+  {
     code: 'slow_in_outlook',
-    when: ({ inner, duration_us }) => inner.share >= OUTLOOK_SHARE && duration_us >= MIN_SLOW_US,
+    when: ({ inner }) => inner.share >= OUTLOOK_SHARE && inner.us >= MIN_OUTLOOK_US,
     say: (facts) =>
       `Finished ok in ${durationText(facts.duration_us)}, and Outlook's callback took ${percent(facts.inner.share)} of it: slow because of Outlook`,
   },

@@ -188,6 +188,19 @@ const CASES: [string, Case, string][] = [
     'Finished in 4 s with 1 warning: Done was called with S_OK (0x00000000), after 1 warning',
   ],
   [
+    'refused_by_outlook',
+    {
+      frames: (s) => [
+        ...half(s),
+        s.at(3).inner(1, 0x80004005, 10),
+        s.inner(1, 0x80004002, 10),
+        s.done(S_OK),
+        s.close(),
+      ],
+    },
+    "Finished ok in 3 s, but Outlook's callback failed 2 times, first with MAPI_E_CALL_FAILED (0x80004005)",
+  ],
+  [
     'slow_in_outlook',
     {
       frames: (s) => [
