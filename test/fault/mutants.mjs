@@ -3,12 +3,13 @@
  * a fixed seed must catch. A harness that lets one pass proves nothing.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostTarget, root } from '../../bin/native.mjs';
 import { buildDaemon, buildProducer, copyTree, EAGER, HESITANT } from './build.mjs';
 import { runCrashStates, SMALL } from './crash-states.mjs';
 import { runAll, runJob } from './job.mjs';
+import { scratchFolder } from './round.mjs';
 import { HOST_SCHEDULES } from './schedules.mjs';
 
 const daemon = (file, find, put) => ({ daemon: [{ file, find, put }] });
@@ -298,52 +299,38 @@ export async function runMutants({ seeds, only, jobs, say }) {
 
 /** Which the unit tests alone catch: those of daemon and protocol, and the native ones for the shim. */
 export async function tryUnitTests({ only, jobs, say }) {
+  // They must pass where nothing was changed.
+  for (const nothing of [{ daemon: [] }, { shim: [] }]) {
+    const sign = await unitTests(nothing, 'none');
+    if (sign !== '') throw new Error(`Cannot try the unit tests: without a bug they say ${sign}`);
+  }
   let caught = 0;
   let survived = 0;
-  await runAll(chosen(only), jobs, unitTests, ({ passed, first }, { mutant }) => {
-    if (passed) survived += 1;
+  const run = ({ mutant, at }) => unitTests(mutant, at);
+  await runAll(chosen(only), jobs, run, (sign, { mutant }) => {
+    if (sign === '') survived += 1;
     else caught += 1;
-    say(`| ${mutant.name} | ${passed ? 'survives' : `caught: ${first}`} |`);
+    say(`| ${mutant.name} | ${sign === '' ? 'survives' : `caught: ${sign}`} |`);
   });
   return { caught, survived };
 }
 
-async function unitTests({ mutant, at }) {
-  const name = `unit-${at}`;
+/** @returns the first test that failed, the empty text for none. */
+async function unitTests({ daemon: inDaemon = [], shim: inShim }, at) {
   const native = join('dist', 'native', hostTarget);
   const edits = [
-    ...(mutant.daemon ?? []),
-    ...(mutant.shim ?? []).map((one) => ({ ...one, file: `native-shim/src/${one.file}` })),
+    ...inDaemon,
+    ...(inShim ?? []).map((one) => ({ ...one, file: `native-shim/src/${one.file}` })),
   ];
-  const folder = copyTree(name, edits, ['test', 'native-shim', ...(mutant.shim ? [native] : [])]);
+  const more = inShim ? ['native-shim', native] : ['test', 'native-shim', 'docs'];
+  const folder = copyTree(`unit-${at}`, edits, more);
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+  const scratch = scratchFolder('unit');
   try {
-    if (mutant.shim) {
-      await buildNative(folder);
-      const tests = join(folder, native, 'tests');
-      for (const file of readdirSync(tests)) {
-        if ((await exitCode(join(tests, file), [], folder)) !== 0) {
-          return { passed: false, first: file };
-        }
-      }
-      return { passed: true };
-    }
-    const report = join(folder, 'report.json');
-    const code = await exitCode(
-      process.execPath,
-      [
-        join(root, 'node_modules', 'vitest', 'vitest.mjs'),
-        ...['run', '--config', 'test/vitest.config.ts', '--bail', '1'],
-        ...['--reporter=json', `--outputFile=${report}`, '--exclude', '**/wine.test.ts'],
-        ...['test/daemon', 'test/protocol'],
-      ],
-      folder,
-    );
-    if (code === 0) return { passed: true };
-    const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
-    const all = testResults.flatMap(({ assertionResults }) => assertionResults);
-    return { passed: false, first: all.find(({ status }) => status === 'failed')?.fullName };
+    return inShim ? await nativeTests(folder, native, scratch) : await vitest(folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
+    rmSync(scratch, { recursive: true, force: true });
   }
 }
 
@@ -352,15 +339,47 @@ const BUILD = `
   await buildTarget(targets().find(({ name }) => name === hostTarget));
 `;
 
-async function buildNative(folder) {
-  const code = await exitCode(process.execPath, ['--input-type=module', '-e', BUILD], folder);
-  if (code !== 0) throw new Error(`Cannot build the shim in ${folder}`);
+async function nativeTests(folder, native, cwd) {
+  const built = await run(process.execPath, ['--input-type=module', '-e', BUILD], folder);
+  if (built.code !== 0) throw new Error(`Cannot build the shim in ${folder}: ${built.text}`);
+  const tests = join(folder, native, 'tests');
+  for (const file of readdirSync(tests)) {
+    const { code, text } = await run(join(tests, file), [], cwd);
+    if (code !== 0) return `${file}: ${/^.*(?:FAILED|expected).*$/im.exec(text)?.[0] ?? text}`;
+  }
+  return '';
 }
 
-function exitCode(command, args, cwd) {
+async function vitest(folder) {
+  const report = join(folder, 'report.json');
+  const { code, text } = await run(
+    process.execPath,
+    [
+      join(root, 'node_modules', 'vitest', 'vitest.mjs'),
+      ...['run', '--config', 'test/vitest.config.ts', '--bail', '1'],
+      ...['--reporter=json', `--outputFile=${report}`, '--exclude', '**/wine.test.ts'],
+      ...['test/daemon', 'test/protocol'],
+    ],
+    folder,
+  );
+  if (code === 0) return '';
+  if (!existsSync(report)) return text;
+  const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
+  const all = testResults.flatMap(({ assertionResults }) => assertionResults);
+  const failed = all.find(({ status }) => status === 'failed');
+  return failed?.fullName ?? testResults.find(({ status }) => status === 'failed')?.message ?? text;
+}
+
+function run(command, args, cwd) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, stdio: 'ignore' });
+    const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    let text = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (data) => {
+        text += data;
+      });
+    }
     child.on('error', reject);
-    child.on('exit', (code) => resolve(code));
+    child.on('close', (code) => resolve({ code, text }));
   });
 }
