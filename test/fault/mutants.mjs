@@ -206,7 +206,6 @@ export const MUTANTS = [
 const FIRST_SEED = 7001;
 /** Kills of a try: few at first, since most bugs show at once, then as many as it takes. */
 const KILLS = { hosts: [15, 60], holes: [15, 60], pressure: [10, 30], other: [8, 30] };
-const LIVENESS_MS = 6000;
 const LEAST_STATES = 1200;
 
 /** What is built once for all tries of a mutant. */
@@ -233,7 +232,7 @@ async function tryMutant({ by, kills }, { dist, producer }, seed) {
     return bad > 0 ? `${bad} of ${states} states` : '';
   }
   for (const some of kills ?? KILLS[by] ?? KILLS.other) {
-    const common = { seed, livenessMs: LIVENESS_MS, dist };
+    const common = { seed, dist };
     const result = await runJob(
       HOST_SCHEDULES[by]
         ? { ...common, hosts: true, schedule: by, hostKills: some, producer: [producer] }
@@ -264,7 +263,12 @@ const chosen = (only) =>
     ({ mutant }) => !only || only.split(',').some((part) => mutant.name.includes(part)),
   );
 
-/** Tries each over some seeds, side by side, and prints the table as it goes. */
+/**
+ * Tries each over some seeds, side by side, and prints the table as it goes.
+ *
+ * @returns how many were `caught`, with the schedules that rightly said nothing where there is no bug, and
+ *   how many went wrong.
+ */
 export async function runMutants({ seeds, only, jobs, say }) {
   const producers = {
     eager: await buildProducer('eager', { edits: EAGER }),
@@ -274,9 +278,16 @@ export async function runMutants({ seeds, only, jobs, say }) {
   };
   say('| bug | schedule, seed | caught | first sign |');
   say('| --- | --- | --- | --- |');
-  const tries = chosen(only).flatMap(({ mutant, at }) => {
-    const state = { mutant, at, hits: 0, done: 0, sign: '' };
-    return Array.from({ length: seeds }, (_, n) => ({ state, seed: FIRST_SEED + n }));
+  const mutants = chosen(only);
+  // What catches nothing as well proves nothing.
+  const controls = [...new Set(mutants.map(({ mutant }) => mutant.by))].map((by) => ({
+    mutant: { name: 'none', by, control: true },
+    at: by.replace(' ', '-'),
+  }));
+  const tries = [...controls, ...mutants].flatMap(({ mutant, at }) => {
+    const count = mutant.control ? 1 : seeds;
+    const state = { mutant, at, count, hits: 0, done: 0, sign: '' };
+    return Array.from({ length: count }, (_, n) => ({ state, seed: FIRST_SEED + n }));
   });
   let caught = 0;
   let survived = 0;
@@ -288,11 +299,11 @@ export async function runMutants({ seeds, only, jobs, say }) {
     state.done += 1;
     if (said !== '') state.hits += 1;
     state.sign ||= said.slice(0, 80);
-    if (state.done < seeds) return;
-    const { mutant, hits, sign } = state;
-    if (hits > 0) caught += 1;
+    const { mutant, hits, sign, count } = state;
+    if (state.done < count) return;
+    if (hits > 0 === !mutant.control) caught += 1;
     else survived += 1;
-    say(`| ${mutant.name} | ${mutant.by} ${FIRST_SEED} | ${hits} of ${seeds} | ${sign} |`);
+    say(`| ${mutant.name} | ${mutant.by} ${FIRST_SEED} | ${hits} of ${count} | ${sign} |`);
   });
   return { caught, survived };
 }
