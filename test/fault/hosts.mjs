@@ -21,6 +21,8 @@ export class Hosts {
   constructor(options) {
     this.#options = options;
     this.#timer = setInterval(() => this.#lookForRings(), 5);
+    // They would call for ever, with nobody to tell them to stop.
+    process.on('exit', () => this.close());
   }
 
   /** @returns {{pid: number, side: string, ended: Promise<void>}} */
