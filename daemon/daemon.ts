@@ -232,7 +232,7 @@ export class Daemon {
         failed: (error, path) => this.#options.log.error({ err: error, path }, 'Cannot adopt'),
       }),
     };
-    core.hub.restore(fold.rings, fold.notes);
+    core.hub.restore(fold.rings, fold.notes, fold.history);
     await core.journal.open();
     this.#durableEnd = { segment: core.journal.segment, offset: core.journal.offset };
     this.#core = core;

@@ -9,6 +9,12 @@
 import type { LiveSession, RecordDraft } from '../protocol/records/record.ts';
 import { rfc3339 } from '../protocol/records/time.ts';
 import { METHOD_NAMES, processFields } from '../protocol/session/drafts.ts';
+import {
+  foldIntoHistory,
+  type History,
+  historyDrafts,
+  usualOf,
+} from '../protocol/session/history.ts';
 import { liveSession } from '../protocol/session/live.ts';
 import {
   accept,
@@ -30,7 +36,6 @@ import {
   takeSlot,
 } from '../protocol/session/ring.ts';
 import {
-  DEFAULT_OPTIONS,
   END_AFTER_DONE_US,
   excuse,
   type GoneFacts,
@@ -111,6 +116,8 @@ export class Hub {
   /** How the last ones ended, oldest first. */
   readonly #ended = new Map<string, LiveSession>();
   readonly #toAcknowledge = new Set<RingEntry>();
+  /** What syncs of each store are usually like. */
+  #history: History = new Map();
   #drafts: RecordDraft[] = [];
   #lastTickUs = monotonicUs();
   #paused = false;
@@ -133,14 +140,25 @@ export class Hub {
   // What the journal says, before anything else.
 
   /** Takes over what was folded from the journal. */
-  restore(rings: ReadonlyMap<string, RingState>, notes: ReadonlyMap<string, RingNote>): void {
+  restore(
+    rings: ReadonlyMap<string, RingState>,
+    notes: ReadonlyMap<string, RingNote>,
+    history: History = new Map(),
+  ): void {
+    this.#history = history;
+    const nowUs = monotonicUs();
     for (const [id, state] of rings) {
       const note = notes.get(id);
       const entry = this.#newEntry(state);
       entry.gone = note?.gone ?? false;
       entry.seenWallUs = note?.seenWallUs ?? wallUs();
       this.#rings.set(id, entry);
-      for (const session of liveSessions(state)) this.#live.set(session.id, session);
+      for (const session of liveSessions(state)) {
+        // What it did while no daemon ran is not known.
+        excuse(session, Math.max(0, nowUs - session.lastCallUs - session.excusedUs));
+        session.usual = usualOf(this.#history, session) ?? null;
+        this.#live.set(session.id, session);
+      }
     }
   }
 
@@ -158,6 +176,7 @@ export class Hub {
         ...sessions,
       );
     }
+    drafts.push(...historyDrafts(this.#history, now));
     drafts.push({ event_name: 'snapshot.end', level: 'debug', time, msg: 'Snapshot' });
     return drafts;
   }
@@ -289,6 +308,7 @@ export class Hub {
     if (frame.timeUs > entry.newestUs) entry.newestUs = frame.timeUs;
     this.#append();
     if (!session) return;
+    if (frame.kind === 'open') session.usual = usualOf(this.#history, session) ?? null;
     if (frame.kind === 'progress') this.#deps.feed().sessionChanged(session.id, false);
     else this.#changed(session, URGENT.has(frame.kind));
   }
@@ -312,6 +332,7 @@ export class Hub {
     if (this.#drafts.length === 0) return;
     const drafts = this.#drafts;
     this.#drafts = [];
+    for (const draft of drafts) foldIntoHistory(this.#history, draft);
     this.#deps.journal().append(drafts);
   }
 
@@ -428,10 +449,12 @@ export class Hub {
     const nowUs = monotonicUs();
     const passedUs = nowUs - this.#lastTickUs;
     this.#lastTickUs = nowUs;
-    const excusedUs = this.#deps.journal().state === 'full' || passedUs > SLEPT_US ? passedUs : 0;
-    const { quietUs = DEFAULT_OPTIONS.quietUs } = this.#deps;
+    const held = this.#deps.journal().state === 'full' || this.#paused || passedUs > SLEPT_US;
+    const { quietUs } = this.#deps;
     for (const session of this.#live.values()) {
-      excuse(session, excusedUs);
+      // While a shim is away nobody knows what its provider does.
+      const knows = !held && this.#rings.get(session.origin.ring)?.peer !== undefined;
+      if (!knows) excuse(session, passedUs);
       const heardUs = this.#heardUs(session.origin.ring, nowUs);
       tick(session, nowUs, this.#collect, { quietUs, heardUs });
       const decided = this.#drafts.length > 0;
@@ -530,9 +553,11 @@ export interface RingNote {
 export class Fold {
   readonly rings = new Map<string, RingState>();
   readonly notes = new Map<string, RingNote>();
+  readonly history: History = new Map();
 
   take(record: RecordDraft): void {
     foldIntoRings(this.rings, record);
+    foldIntoHistory(this.history, record);
     const { ring, event_name: name, detail } = record;
     if (ring === undefined) return;
     const seenWallUs = typeof detail?.seen_us === 'number' ? detail.seen_us : wallUs();

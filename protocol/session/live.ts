@@ -1,5 +1,6 @@
 import type { LiveSession } from '../records/record.ts';
 import { rfc3339 } from '../records/time.ts';
+import { firedCodes } from './checks.ts';
 import { attachName, methodName } from './drafts.ts';
 import { describeHresult } from './hresults.ts';
 import { progressFields } from './progress.ts';
@@ -10,9 +11,18 @@ import { hex32 } from './sync-flags.ts';
 /** A session as clients see it at a time of the monotonic clock. */
 export function liveSession(state: SessionState, nowUs: number): LiveSession {
   const { ahead, done, ended, lastError } = state;
-  const progress =
-    ahead === null ? progressFields(state) : progressFields(state, ahead, ahead.text ?? state.text);
   const stall = stallOf(state, nowUs);
+  const { rate_per_s, eta_s, ...bar } =
+    ahead === null ? progressFields(state) : progressFields(state, ahead, ahead.text ?? state.text);
+  // While nothing moves nobody knows when it will be over.
+  const progress =
+    stall !== undefined
+      ? bar
+      : {
+          ...bar,
+          ...(rate_per_s === undefined ? {} : { rate_per_s }),
+          ...(eta_s === undefined ? {} : { eta_s }),
+        };
   return {
     id: state.id,
     ...(state.provider === null ? {} : { provider: state.provider }),
@@ -27,6 +37,8 @@ export function liveSession(state: SessionState, nowUs: number): LiveSession {
     progress,
     errors: errorCount(state),
     warnings: state.warnings,
+    ...(state.fired === 0 ? {} : { checks: firedCodes(state.fired) }),
+    ...(state.usual === null ? {} : { usual_us: state.usual.durationUs }),
     ...(lastError === null ? {} : { last_error: lastError }),
     ...(stall === undefined ? {} : { stall }),
     ...(done === null

@@ -1,5 +1,6 @@
 import type { PhaseFields } from '../records/record.ts';
 import { cutText } from '../records/text.ts';
+import { MAX_PHASE_TEXT_BYTES } from './state.ts';
 
 /** A stretch of a session in which the bar had one text. */
 export interface Phase {
@@ -29,8 +30,6 @@ export interface PhaseBook {
 }
 
 export const MAX_PHASES = 32;
-/** 32 of them must fit in the state beside all else. */
-const MAX_PHASE_TEXT_BYTES = 64;
 
 export function newPhaseBook(): PhaseBook {
   return { closed: [], rest: null, current: null };

@@ -1,5 +1,6 @@
 import type { ProgressFields } from '../records/record.ts';
 import { cutText } from '../records/text.ts';
+import { secondsLeft } from './eta.ts';
 import { beginPhase } from './phases.ts';
 import { perSecond, restartRate, sampleRate } from './rate.ts';
 import type { LastCall, SessionState } from './state.ts';
@@ -97,14 +98,14 @@ export function progressFields(
 ): ProgressFields {
   const rate = perSecond(state.rate);
   const isRunning = rate !== undefined && state.done === null;
-  const left = at.max - at.index;
+  const left = secondsLeft(state, at);
   return {
     ...(text === null ? {} : { text }),
     index: at.index,
     max: at.max,
     percent: percentOf(at.index, at.max),
     ...(isRunning ? { rate_per_s: Math.round(rate * 10) / 10 } : {}),
-    ...(isRunning && rate > 0 && left > 0 ? { eta_s: Math.round((left / rate) * 10) / 10 } : {}),
+    ...(left === undefined ? {} : { eta_s: Math.round(left * 10) / 10 }),
     calls: Math.max(state.progress, at.call),
     ...(state.merged > 0 ? { merged: state.merged } : {}),
   };

@@ -42,6 +42,7 @@ import {
   methodName,
   sessionDraft,
 } from './drafts.ts';
+import { MIN_QUIET_US } from './history.ts';
 import { describeHresult } from './hresults.ts';
 import type { EndCause } from './outcome.ts';
 import { count, FAILED, judge, levelOf, named, shown } from './outcome.ts';
@@ -89,13 +90,11 @@ export type SessionFrame =
   | Merged;
 
 export interface SessionOptions {
-  /** No call for this long makes a session stalled. */
-  readonly quietUs: number;
+  /** No call for this long makes a session stalled. Left out: what is usual for its store. */
+  readonly quietUs?: number | undefined;
   /** Monotonic; frames up to then have all been taken. The time of the tick, if left out. */
   readonly heardUs?: number;
 }
-
-export const DEFAULT_OPTIONS: SessionOptions = { quietUs: 30_000_000 };
 
 /**
  * A session ends this long after `Done`, even if its callback is not released. By the clock of its frames:
@@ -256,7 +255,7 @@ export function tick(
   state: SessionState,
   nowUs: number,
   emit: Emit,
-  options: SessionOptions = DEFAULT_OPTIONS,
+  options: SessionOptions = {},
 ): void {
   if (state.ended !== null) return;
   const cause: Cause = { timeUs: nowUs, seq: 0, thread: 0 };
@@ -266,16 +265,17 @@ export function tick(
   }
   if (isProgressDue(state, nowUs)) emitProgress(state, cause, emit);
   const forUs = nowUs - state.lastCallUs - state.excusedUs;
+  const quietUs = options.quietUs ?? state.usual?.quietUs ?? MIN_QUIET_US;
   if (state.quietSinceUs !== null) {
     // A slot told of a call that no frame has brought yet.
     if (state.lastCallUs > state.quietSinceUs) resume(state, cause, state.lastCallUs, emit);
-  } else if (forUs >= options.quietUs && state.blocked.length === 0) {
+  } else if (forUs >= quietUs && state.blocked.length === 0) {
     state.quietSinceUs = state.lastCallUs;
     emit(
       Object.assign(
         sessionDraft(state, 'session.stalled', 'warn', cause, `no call for ${durationText(forUs)}`),
         {
-          stall: { kind: 'quiet', for_us: forUs, threshold_us: options.quietUs },
+          stall: { kind: 'quiet', for_us: forUs, threshold_us: quietUs },
           progress: progressFields(state),
         },
       ),

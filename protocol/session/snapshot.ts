@@ -7,7 +7,7 @@ import type { Phase } from './phases.ts';
 import { MAX_PHASES } from './phases.ts';
 import { takeCall, tellProgress } from './progress.ts';
 import { called, cameOut, countError, countInner, repeatKey } from './session.ts';
-import type { LastCall, SessionState } from './state.ts';
+import type { LastCall, Rate, SessionState } from './state.ts';
 import {
   blankSession,
   cutOrNull,
@@ -49,6 +49,16 @@ const NUMBERS = [
   'floodCall',
   'floodForUs',
 ] as const satisfies readonly (keyof SessionState)[];
+
+const RATE_NUMBERS = [
+  'runUs',
+  'sampleUs',
+  'sampleIndex',
+  'sum',
+  'weight',
+  'longSum',
+  'longWeight',
+] as const satisfies readonly (keyof Rate)[];
 
 /** @returns Plain JSON of at most about 8 KiB. Private to the daemon: no contract. */
 export function snapshotSession(state: SessionState): unknown {
@@ -115,7 +125,7 @@ export function restoreSession(snapshot: unknown): SessionState | undefined {
     state.ahead = { ...callOf(from.ahead), text };
   }
   const rate = object(from.rate);
-  for (const name of ['runUs', 'sampleUs', 'sampleIndex', 'sum', 'weight'] as const) {
+  for (const name of RATE_NUMBERS) {
     state.rate[name] = number(rate[name]);
   }
   restorePhases(state, from);

@@ -2,6 +2,7 @@ import type { ErrorFields, Outcome } from '../records/record.ts';
 import { cutText } from '../records/text.ts';
 import type { Open } from '../wire/frames.ts';
 import type { Fired } from './checks.ts';
+import type { Usual } from './history.ts';
 import { sessionIds } from './ids.ts';
 import type { Phase, PhaseBook } from './phases.ts';
 import { newPhaseBook } from './phases.ts';
@@ -96,6 +97,8 @@ export interface SessionState {
   floodForUs: number;
 
   rate: Rate;
+  /** What earlier syncs of the store were like. Not part of a snapshot: its owner knows it anyway. */
+  usual: Usual | null;
   phases: PhaseBook;
   /** How often the same error came: by code and text, at most `MAX_REPEATS` of them. */
   repeats: Map<string, number>;
@@ -138,6 +141,8 @@ export const MAX_BLOCKED = 16;
 export const MAX_STATE_TEXT_BYTES = 2048;
 export const MAX_ERROR_TEXT_BYTES = 256;
 export const MAX_LABEL_BYTES = 256;
+/** 32 of them must fit in the state beside all else. */
+export const MAX_PHASE_TEXT_BYTES = 64;
 
 export type { Phase, PhaseBook, Rate };
 
@@ -200,6 +205,7 @@ export function blankSession(opened: Opened): SessionState {
     floodCall: 0,
     floodForUs: 0,
     rate: newRate(),
+    usual: null,
     phases: newPhaseBook(),
     repeats: new Map(),
     lastError: null,

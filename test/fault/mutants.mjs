@@ -52,7 +52,7 @@ export const MUTANTS = [
   },
   {
     name: 'forget the rings at restart',
-    ...daemon('daemon/daemon.ts', 'core.hub.restore(fold.rings, fold.notes);', ''),
+    ...daemon('daemon/daemon.ts', 'core.hub.restore(fold.rings, fold.notes, fold.history);', ''),
     by: 'random',
   },
   {
