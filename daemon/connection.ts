@@ -81,7 +81,9 @@ export function serveConnection(socket: Socket, gate: Gate): void {
   };
   const startClock = (ms: number, passed: () => void): void => {
     stopClock();
-    deadline = setTimeout(passed, ms);
+    // Bytes that came while we were busy were in time: they are read before the deadline counts.
+    const timer = setTimeout(() => setImmediate(() => deadline === timer && passed()), ms);
+    deadline = timer;
   };
 
   const close = (reason?: string): void => {

@@ -55,7 +55,6 @@ export interface DaemonOptions {
 
 /** Why a handshake failed, for people. */
 const WHY: Readonly<Record<string, string>> = {
-  'other-user': 'it belongs to another user',
   proof: 'it does not know the secret of the endpoint file',
   timeout: `it did not finish its handshake within ${HANDSHAKE_TIMEOUT_MS} ms`,
   malformed: 'it does not begin as a peer of ours does',
@@ -150,6 +149,11 @@ export class Daemon {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
     serveConnection(socket, this.#gate);
+  }
+
+  /** Counts somebody whom the listener turned away. */
+  stranger(problem: string): void {
+    this.#refuse('other-user', problem);
   }
 
   /** Says goodbye to all, writes what waits, and lets go of everything. */

@@ -190,6 +190,7 @@ class FeedClient {
   #replaying = true;
   /** Where the journal ended when the client subscribed. */
   readonly #began: Cursor;
+  readonly #fromNow: boolean;
   /** Records that became durable since then, and that it was not sent yet. */
   #behind = { records: 0, bytes: 0 };
   /** Sessions of the first picture that are still to be sent. */
@@ -217,6 +218,7 @@ class FeedClient {
     this.#wants = wants;
     this.#position = from;
     this.#began = source.durableEnd();
+    this.#fromNow = !isBefore(from, this.#began);
     this.#seen = changes.last;
     socket.on('drain', () => this.#goOn());
   }
@@ -302,7 +304,7 @@ class FeedClient {
     this.#behind.records += records;
     this.#behind.bytes += bytes;
     // Who asked for old records is behind by its own wish, until it has caught up once.
-    if (this.#current && this.#behind.bytes > MAX_CLIENT_BACKLOG_BYTES) {
+    if ((this.#fromNow || this.#current) && this.#behind.bytes > MAX_CLIENT_BACKLOG_BYTES) {
       this.cutOff('the reader fell too far behind');
     }
   }

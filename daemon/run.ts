@@ -143,6 +143,7 @@ async function serveLocked(
     const listener = await listen({
       root: paths.root,
       onPeer: (socket) => daemon.peer(socket),
+      onStranger: (problem) => daemon.stranger(problem),
       onError: (error) => {
         log.error({ err: error }, 'The listener failed');
         say(`mapisync: The daemon cannot take more peers: ${error.message}`);

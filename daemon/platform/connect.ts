@@ -13,6 +13,7 @@ import {
 import { HANDSHAKE_TIMEOUT_MS, PROTOCOL_VERSION } from '../../protocol/wire/limits.ts';
 import { ProtocolError } from '../../protocol/wire/protocol-error.ts';
 import { type Endpoint, readEndpoint } from './endpoint.ts';
+import { peerProblem } from './peer-user.ts';
 import { PlatformError } from './platform-error.ts';
 import {
   ERROR_FILE_NOT_FOUND,
@@ -55,9 +56,17 @@ export async function connect(
     return { socket, endpoint, protocol };
   } catch (error) {
     socket.destroy();
-    throw error instanceof ProtocolError ? distrust(error) : error;
+    if (!(error instanceof ProtocolError)) throw error;
+    throw error.reason === 'version' ? skewed(endpoint, endpoint.protocol) : distrust(error);
   }
 }
+
+const skewed = (endpoint: Endpoint, protocol: number): PlatformError =>
+  new PlatformError(
+    'version',
+    `Cannot talk to the daemon (pid ${endpoint.pid}): expected protocol ${PROTOCOL_VERSION}, got ` +
+      `${protocol}. Run the same version of both`,
+  );
 
 function distrust(error: ProtocolError): PlatformError {
   const text = `Cannot trust what answers at the daemon's endpoint: ${error.message}`;
@@ -96,7 +105,14 @@ function openSocket(endpoint: Endpoint, deadline: number): Promise<Socket> {
     };
     socket.once('connect', () => {
       done();
-      resolve(socket);
+      // Before a byte is sent: a socket of this name may be somebody else's trap.
+      const problem = peerProblem(socket);
+      if (!problem) {
+        resolve(socket);
+        return;
+      }
+      socket.destroy();
+      reject(new PlatformError('other-user', `Cannot use ${endpoint.pipe}: ${problem}`));
     });
     socket.once('error', (error: NodeJS.ErrnoException) => {
       done();
@@ -149,17 +165,13 @@ async function shakeHands(
   socket.write(greeting);
   const challenge = await readBytes(socket, CHALLENGE_BYTES, endpoint, deadline);
   const { status, protocol } = checkChallenge(proving, challenge);
-  if (status === STATUS.version) {
-    throw new PlatformError(
-      'version',
-      `Cannot talk to the daemon (pid ${endpoint.pid}): it speaks protocol ${protocol}, and this ` +
-        `program ${PROTOCOL_VERSION}. Run the same version of both`,
-    );
-  }
+  if (status === STATUS.version) throw skewed(endpoint, protocol);
   if (status !== STATUS.goOn) {
     const why = status === STATUS.tooMany ? 'it has too many peers' : 'it is stopping';
     throw new PlatformError('refused', `The daemon (pid ${endpoint.pid}) turned us away: ${why}`);
   }
+  // It may speak no version as old as ours, or have been told of one that we do not speak.
+  if (protocol !== PROTOCOL_VERSION) throw skewed(endpoint, protocol);
   socket.write(makeAnswer(proving, challenge));
   return protocol;
 }
@@ -189,7 +201,10 @@ function readBytes(
     const gone = (): void =>
       settle(() =>
         reject(
-          new PlatformError('refused', `The daemon (pid ${endpoint.pid}) closed the connection`),
+          // A daemon of another version may hang up without a word at a handshake of ours.
+          endpoint.protocol === PROTOCOL_VERSION
+            ? new PlatformError('refused', `The daemon (pid ${endpoint.pid}) closed the connection`)
+            : skewed(endpoint, endpoint.protocol),
         ),
       );
     socket.on('readable', take);

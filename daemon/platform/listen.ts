@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { preparePrivateDir } from './paths.ts';
+import { peerProblem } from './peer-user.ts';
 import { judgePipeSecurity, pipeSddl } from './pipe-security.ts';
 import type { WaiterMessage, WaiterSetup } from './pipe-waiter.ts';
 import { PlatformError } from './platform-error.ts';
@@ -24,6 +25,8 @@ export interface ListenOptions {
   /** The state directory, prepared. Its lock is ours: what a dead daemon left there may go. */
   readonly root: string;
   readonly onPeer: (socket: Socket) => void;
+  /** Somebody was turned away before a byte: they are not this user. */
+  readonly onStranger: (problem: string) => void;
   /** The listener broke later on. */
   readonly onError: (error: Error) => void;
 }
@@ -52,13 +55,26 @@ export function socketDir(root: string, env: NodeJS.ProcessEnv = process.env): s
   );
 }
 
-async function listenOnSocket({ root, onPeer, onError }: ListenOptions): Promise<Listener> {
+async function listenOnSocket({
+  root,
+  onPeer,
+  onStranger,
+  onError,
+}: ListenOptions): Promise<Listener> {
   const dir = socketDir(root);
   if (dir !== root) preparePrivateDir(dir);
   const path = join(dir, 'socket');
   const temporary = join(dir, 'socket.new');
   rmSync(temporary, { force: true });
-  const server = createServer({ noDelay: false }, onPeer);
+  const server = createServer({ noDelay: false }, (socket) => {
+    const problem = peerProblem(socket);
+    if (!problem) {
+      onPeer(socket);
+      return;
+    }
+    onStranger(problem);
+    socket.destroy();
+  });
   await opened(server, temporary);
   server.on('error', onError);
   chmodSync(temporary, 0o600);
