@@ -143,6 +143,22 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
   addSessionCommands({ program, io, leaf, perform });
 
   leaf(
+    program.command('recover').argument('<path>', 'a ring file, or a directory of them'),
+    [],
+    'mapisync recover ./rings',
+    'mapisync recover ./rings --json > recovered.jsonl',
+  )
+    .summary('what rings copied from another machine hold')
+    .description(
+      'Read ring files (*.ring) copied from another machine: how each session ended and its last words, or its records with --json. Needs no daemon, and changes no file.',
+    )
+    .action(async (path: string, _: unknown, command: Command) =>
+      perform(command, async (settings) =>
+        (await import('./commands/recover.ts')).recover(path, settings, io),
+      ),
+    );
+
+  leaf(
     program.command('hresult').argument('<code...>', 'a name, or hex, decimal or 64-bit form'),
     [],
     'mapisync hresult 0x8004010F',

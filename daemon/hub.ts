@@ -8,7 +8,7 @@
  */
 import type { LiveSession, RecordDraft } from '../protocol/records/record.ts';
 import { rfc3339 } from '../protocol/records/time.ts';
-import { METHOD_NAMES, processFields } from '../protocol/session/drafts.ts';
+import { processFields } from '../protocol/session/drafts.ts';
 import {
   foldIntoHistory,
   type History,
@@ -21,6 +21,7 @@ import {
   type CallInside,
   closeBySlot,
   foldIntoRings,
+  goneDraft,
   type LostCounts,
   liveSessions,
   newRing,
@@ -565,30 +566,6 @@ export class Fold {
     if (name === 'process.gone') this.notes.set(ring, { gone: true, seenWallUs });
     if (name === 'process.connected') this.notes.set(ring, { gone: false, seenWallUs });
   }
-}
-
-function goneDraft(origin: Origin, facts: GoneFacts, inside: readonly CallInside[]): RecordDraft {
-  const { exitCode: code, crashed } = facts;
-  const inCallback = inside.map(({ method, thread }) => ({
-    method: METHOD_NAMES[method - 1] ?? 'Progress',
-    thread,
-  }));
-  const exit = {
-    ...(code === undefined ? {} : { code }),
-    ...(crashed === undefined ? {} : { crashed }),
-    ...(inCallback.length === 0 ? {} : { in_callback: inCallback }),
-  };
-  const how = crashed ? 'crashed' : 'ended';
-  const detail = code === undefined ? '' : ` with exit code ${code}`;
-  return {
-    event_name: 'process.gone',
-    level: 'warn',
-    time: rfc3339(facts.wallUs),
-    msg: `${origin.executable} (pid ${origin.pid}) ${how}${detail}`,
-    process: processFields(origin),
-    ring: origin.ring,
-    ...(Object.keys(exit).length === 0 ? {} : { exit }),
-  };
 }
 
 const first = <T>(values: Iterator<T>): T => values.next().value as T;

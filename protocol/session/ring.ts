@@ -6,7 +6,7 @@ import { MAX_SESSIONS_PER_RING } from '../wire/limits.ts';
 import { ProtocolError } from '../wire/protocol-error.ts';
 import { judgeOverlap } from './contract.ts';
 import type { Draft } from './drafts.ts';
-import { label, processFields, sessionFields } from './drafts.ts';
+import { label, methodName, processFields, sessionFields } from './drafts.ts';
 import type { Emit, GoneFacts, SessionFrame } from './session.ts';
 import { applyFrame, applySlot, openSession, processGone, setClock } from './session.ts';
 import { foldRecord, snapshotSession } from './snapshot.ts';
@@ -74,7 +74,9 @@ export function newRing(origin: Origin): RingState {
   };
 }
 
-export function originOf(hello: Hello): Origin {
+export function originOf(
+  hello: Pick<Hello, 'ring' | 'pid' | 'bits' | 'executable' | 'shimVersion'>,
+): Origin {
   return {
     ring: hello.ring,
     pid: hello.pid,
@@ -216,6 +218,35 @@ export function ringGone(
     ring.sessions.delete(key);
     ended(session);
   }
+}
+
+/** What the journal says of the end of a ring's process. */
+export function goneDraft(
+  origin: Origin,
+  facts: GoneFacts,
+  inside: readonly CallInside[],
+): RecordDraft {
+  const { exitCode: code, crashed } = facts;
+  const inCallback = inside.map(({ method, thread }) => ({
+    method: methodName(method),
+    thread,
+  }));
+  const exit = {
+    ...(code === undefined ? {} : { code }),
+    ...(crashed === undefined ? {} : { crashed }),
+    ...(inCallback.length === 0 ? {} : { in_callback: inCallback }),
+  };
+  const how = crashed ? 'crashed' : 'ended';
+  const detail = code === undefined ? '' : ` with exit code ${code}`;
+  return {
+    event_name: 'process.gone',
+    level: 'warn',
+    time: rfc3339(facts.wallUs),
+    msg: `${origin.executable} (pid ${origin.pid}) ${how}${detail}`,
+    process: processFields(origin),
+    ring: origin.ring,
+    ...(Object.keys(exit).length === 0 ? {} : { exit }),
+  };
 }
 
 /** Sessions that have not ended. */

@@ -94,7 +94,7 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
 });
 
 describe('help', () => {
-  const looking = ['show', 'diff', 'check', 'record', 'replay', 'decode'];
+  const looking = ['show', 'diff', 'check', 'record', 'replay', 'decode', 'recover'];
   const commands = ['tail', 'status', ...looking, 'hresult'];
   const daemon = ['run', 'start', 'stop', 'status'].map((name) => ['daemon', name]);
   test.for([[], ...[...commands, 'version'].map((name) => [name]), ...daemon])(

@@ -325,6 +325,10 @@ const schemaFile = join(root, 'protocol', 'records', 'schema.json');
 const ajv = new Ajv2020.default({ allErrors: true, strict: false, validateFormats: false });
 const valid = ajv.compile(JSON.parse(readFileSync(schemaFile, 'utf8')));
 
+export function expectValid(record: RecordDraft): void {
+  expect(valid(record) || JSON.stringify([valid.errors, record]), 'valid').toBe(true);
+}
+
 /** Every record, each held to the schema. Snapshots are left out. */
 export function journalOf(stateDir: string): RecordDraft[] {
   const dir = join(stateDir, 'journal');
@@ -336,7 +340,7 @@ export function journalOf(stateDir: string): RecordDraft[] {
     for (const line of text.split('\n').slice(0, -1)) {
       expect(Buffer.byteLength(line)).toBeLessThanOrEqual(16_384);
       const record = JSON.parse(line);
-      expect(valid(record) || JSON.stringify([valid.errors, record]), 'valid').toBe(true);
+      expectValid(record);
       if (!record.event_name.startsWith('snapshot.')) records.push(record);
     }
   }
