@@ -188,7 +188,11 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
       'Run the daemon in the foreground until Ctrl-C, SIGTERM or `mapisync daemon stop`.',
     )
     .option('--record-keep <count>', 'record the newest sessions (env: MAPISYNC_RECORD_KEEP)')
-    .action((options: { recordKeep?: string }, command: Command) =>
+    .option(
+      '--quiet-after <duration>',
+      'how long without a call is a stall (env: MAPISYNC_QUIET_AFTER; default: three times what is usual for the store, 30s to 10m)',
+    )
+    .action((options: { recordKeep?: string; quietAfter?: string }, command: Command) =>
       perform(command, async (settings) =>
         (await import('./commands/daemon.ts')).daemonRun(options, settings, io),
       ),

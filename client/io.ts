@@ -30,6 +30,8 @@ export interface DaemonOptions {
   readonly verbosity: number;
   /** Sessions whose frames are kept without being asked for. */
   readonly recordKeep: number;
+  /** A session without a call for so long is stalled; undefined: what is usual for its store. */
+  readonly quietMs: number | undefined;
   /** Takes what the daemon says to people; absent: stderr. */
   readonly say?: (line: string) => void;
 }

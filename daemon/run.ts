@@ -22,8 +22,8 @@ export interface RunOptions {
   readonly segmentBytes?: number;
   readonly journalBytes?: number;
   readonly journalDays?: number;
-  /** A session without a call for so long counts as stalled. */
-  readonly quietMs?: number;
+  /** A session without a call for so long counts as stalled. Left out: what is usual for its store. */
+  readonly quietMs?: number | undefined;
   /** So many sessions are recorded without being asked for; the newest stay. */
   readonly recordKeep?: number;
   /** Below 0: nothing on stderr but errors. */

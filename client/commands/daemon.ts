@@ -8,6 +8,7 @@ import type { Io } from '../io.ts';
 import { say } from '../messages.ts';
 import type { Settings } from '../settings.ts';
 import { startDaemon } from '../start.ts';
+import { parseDuration } from '../values.ts';
 import { packageVersion } from '../version.ts';
 
 const placeOf = (settings: Settings, io: Io): Place => ({
@@ -21,15 +22,18 @@ const isNoDaemon = (error: unknown): boolean =>
 
 /** 2 MiB each at most. */
 const MAX_RECORD_KEEP = 32;
+/** The daemon looks once a second. */
+const MIN_QUIET_AFTER_MS = 1000;
 
 export async function daemonRun(
-  { recordKeep }: { readonly recordKeep?: string },
+  { recordKeep, quietAfter }: { readonly recordKeep?: string; readonly quietAfter?: string },
   settings: Settings,
   io: Io,
 ): Promise<number> {
   const { stateDir, verbosity } = settings;
   const keep = readRecordKeep(recordKeep, io);
-  const options = { version: packageVersion(), stateDir, verbosity, recordKeep: keep };
+  const quietMs = readQuietAfter(quietAfter, io);
+  const options = { version: packageVersion(), stateDir, verbosity, recordKeep: keep, quietMs };
   if (settings.output !== 'json') return io.runDaemon(options);
   // Machines read one line each; the last one before a failure is its reason.
   let last = '';
@@ -56,6 +60,16 @@ function readRecordKeep(flag: string | undefined, io: Io): number {
     EXIT.usage,
     `Cannot read ${from}: expected 0 to ${MAX_RECORD_KEEP}, got "${text}"`,
   );
+}
+
+function readQuietAfter(flag: string | undefined, io: Io): number | undefined {
+  const text = flag ?? (io.env.MAPISYNC_QUIET_AFTER || undefined);
+  if (text === undefined) return undefined;
+  const ms = parseDuration(text);
+  if (ms !== undefined && ms >= MIN_QUIET_AFTER_MS) return ms;
+  const from = flag === undefined ? 'MAPISYNC_QUIET_AFTER' : '--quiet-after';
+  const wanted = 'a duration of at least 1s, such as 30s or 10m';
+  throw new CliError(EXIT.usage, `Cannot read ${from}: expected ${wanted}, got "${text}"`);
 }
 
 async function report(

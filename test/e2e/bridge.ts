@@ -275,6 +275,37 @@ export function bridgeTests(system: System): void {
     else expect(named(records, 'session.opened')).toEqual([]);
   });
 
+  test('a call that Outlook never returns from is told within 3 s, with its thread', async () => {
+    bench = new Bench(system);
+    const daemon = await bench.daemon();
+    const host = sync({ messages: 8, broken: 0, args: ['--callback', 'hang'] });
+    const stalls = () => named(bench.records(), 'session.stalled');
+    await until('the stall', () => stalls().length > 0, 30_000);
+    const [stalled] = stalls();
+    const calls = named(bench.records(), 'session.progress');
+    host.child.kill('SIGKILL');
+    await host.ended;
+    await until('the end of the session', () => named(bench.records(), 'session.ended').length);
+    await bench.stop(daemon);
+    const records = check(bench.records());
+    const { stall } = stalled!;
+    expect(stall).toMatchObject({ kind: 'blocked', method: 'Progress' });
+    // Every call of this provider comes on the one thread that it makes, the attach on another.
+    const threads = new Set(calls.map(({ thread }) => thread?.id).filter(Boolean));
+    expect([...threads]).toEqual([stall.thread]);
+    expect(named(records, 'session.opened')[0]!.thread.id).not.toBe(stall.thread);
+    // Told by the shim 2 s after the call went in, and by the daemon as soon as it heard.
+    expect(stall.for_us).toBeGreaterThanOrEqual(2_000_000);
+    expect(stall.for_us).toBeLessThanOrEqual(3_000_000);
+    expect(named(records, 'session.stalled')).toHaveLength(1);
+    expect(named(records, 'session.ended')).toMatchObject([
+      {
+        outcome: 'abandoned',
+        exit: { in_callback: [{ method: 'Progress', thread: stall.thread }] },
+      },
+    ]);
+  });
+
   test('a client sees the same records, live and afterwards', async () => {
     bench = new Bench(system);
     const daemon = await bench.daemon();
