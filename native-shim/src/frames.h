@@ -129,8 +129,12 @@ unsigned KindOf(const unsigned char* body, std::size_t size_bytes) noexcept;
 bool DecodeProgress(const unsigned char* body, std::size_t size_bytes, std::uint64_t* session,
                     ProgressCall* call) noexcept;
 
-// Whether a body has the shape of a sequenced frame with this seq: flat, whole, no bytes behind it.
-// Does not judge what it does not need: kinds and elements of a newer version pass.
+// What stands behind the header of a sequenced kind: a letter an element, as in frames_decode.cc.
+// Empty for a kind that is not known, null for a control kind.
+const char* ElementsOf(std::uint64_t kind) noexcept;
+
+// Whether a body is a sequenced frame with this seq: flat, whole, no bytes behind it, each element
+// of its type and in its range. Kinds and elements of a newer version pass.
 bool IsSequenced(const unsigned char* body, std::size_t size_bytes, std::uint64_t seq) noexcept;
 
 // A frame from the daemon. reason is only of kRefused, text (borrowed from the body) too.

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "frames.h"
 #include "msgpack_reader.h"
 
@@ -5,10 +7,82 @@ namespace mapisync {
 namespace {
 
 constexpr std::uint32_t kHeaderElements = 5;
+// Sequence numbers, and so sessions, stay below this.
+constexpr std::uint64_t kSeqLimit = std::uint64_t{1} << 45;
 
 constexpr std::uint64_t Number(Kind kind) noexcept { return static_cast<std::uint64_t>(kind); }
 
+// Goes over one element as PROTOCOL.md has it. u: an integer; w: one of 32 bits, W: or nil; a:
+// attach; m: method; n: a name, N: or nil; t: a text or nil; s: the text of a slot or nil.
+void ReadElement(MsgpackReader* r, char type) noexcept {
+  constexpr std::uint64_t kLargestChoice = 3;  // Of attach and of method.
+  switch (type) {
+    case 'u':
+      r->Uint();
+      break;
+    case 'w':
+      r->U32();
+      break;
+    case 'W':
+      r->U32OrNil();
+      break;
+    case 'a':
+    case 'm':
+      r->Choice(kLargestChoice);
+      break;
+    case 'n':
+    case 'N':
+      r->Str(type == 'N', kMaxNameBytes);
+      break;
+    case 't':
+      r->Str(true, kMaxTextBytes);
+      break;
+    case 's':
+      r->Str(true, kMaxSlotTextBytes);
+      break;
+  }
+}
+
 }  // namespace
+
+const char* ElementsOf(std::uint64_t kind) noexcept {
+  switch (kind) {
+    case Number(Kind::kHello):
+    case Number(Kind::kSlot):
+    case Number(Kind::kBye):
+      return nullptr;
+    case Number(Kind::kOpen):
+      return "aWNNuw";
+    case Number(Kind::kProgress):
+      return "uwwwt";
+    case Number(Kind::kError):
+      return "uwwt";
+    case Number(Kind::kDone):
+      return "uww";
+    case Number(Kind::kInner):
+      return "muwu";
+    case Number(Kind::kBlocked):
+      return "muu";
+    case Number(Kind::kUnblocked):
+      return "muuu";
+    case Number(Kind::kReturned):
+      return "wuw";
+    case Number(Kind::kNote):
+      return "nn";
+    case Number(Kind::kClose):
+      return "uuuuuuu";
+    case Number(Kind::kMerged):
+      return "uuuuuuuuuwwws";
+    case Number(Kind::kLost):
+      return "uuuuu";
+    case Number(Kind::kHole):
+      return "w";
+    case Number(Kind::kClock):
+      return "u";
+    default:
+      return "";
+  }
+}
 
 unsigned KindOf(const unsigned char* body, std::size_t size_bytes) noexcept {
   MsgpackReader r(body, size_bytes);
@@ -19,60 +93,64 @@ unsigned KindOf(const unsigned char* body, std::size_t size_bytes) noexcept {
 
 bool DecodeProgress(const unsigned char* body, std::size_t size_bytes, std::uint64_t* session,
                     ProgressCall* call) noexcept {
+  constexpr std::uint32_t kElements = kHeaderElements + 5;
   MsgpackReader r(body, size_bytes);
-  if (r.Array() < kHeaderElements + 5 || r.Uint() != Number(Kind::kProgress)) return false;
-  r.Uint();  // seq
-  call->time_us = r.Uint();
-  r.Uint();  // thread
-  *session = r.Uint();
+  const std::uint32_t count = r.Array();
+  if (count < kElements || r.Uint() != Number(Kind::kProgress)) return false;
+  const std::uint64_t seq = r.Fixed(0xcf, kSeqLimit);
+  call->time_us = r.Fixed(0xcf);
+  r.Fixed(0xce);  // thread
+  *session = r.Uint(kSeqLimit);
   call->call = r.Uint();
-  call->index = static_cast<std::uint32_t>(r.Uint());
-  call->max = static_cast<std::uint32_t>(r.Uint());
-  call->marks = static_cast<std::uint32_t>(r.Uint());
-  call->text = r.Str(true);
-  return r.ok();
+  call->index = r.U32();
+  call->max = r.U32();
+  call->marks = r.U32();
+  call->text = r.Str(true, kMaxTextBytes);
+  return r.End(count - kElements) && seq != 0;
 }
 
 bool IsSequenced(const unsigned char* body, std::size_t size_bytes, std::uint64_t seq) noexcept {
   MsgpackReader r(body, size_bytes);
   const std::uint32_t count = r.Array();
-  if (count < kHeaderElements) return false;
-  r.Uint();  // kind
-  const bool same = r.Fixed(0xcf) == seq;
-  r.Fixed(0xcf);  // time
-  r.Fixed(0xce);  // thread
-  r.Uint();       // session
-  for (std::uint32_t i = kHeaderElements; i < count; i++) r.Skip();
-  return same && r.at_end();
+  const char* type = ElementsOf(r.Uint());
+  if (type == nullptr || seq == 0) return false;
+  const std::uint32_t known = kHeaderElements + static_cast<std::uint32_t>(std::strlen(type));
+  if (count < known) return false;
+  const bool same = r.Fixed(0xcf, kSeqLimit) == seq;
+  r.Fixed(0xcf);      // time
+  r.Fixed(0xce);      // thread
+  r.Uint(kSeqLimit);  // session
+  for (; *type != '\0'; type++) ReadElement(&r, *type);
+  return r.End(count - known) && same;
 }
 
 DaemonFrame DecodeDaemonFrame(const unsigned char* body, std::size_t size_bytes) noexcept {
   using Type = DaemonFrame::Type;
   DaemonFrame frame;
   MsgpackReader r(body, size_bytes);
-  const std::uint32_t elements = r.Array() - 1;
+  const std::uint32_t elements = r.Array();
   const std::uint64_t kind = r.Uint();
   if (!r.ok()) return frame;
   Type type = Type::kUnknown;
-  std::uint32_t wanted = 0;
+  std::uint32_t wanted = 1;
   if (kind == Number(Kind::kDaemonWelcome)) {
     type = Type::kWelcome;
-    wanted = 2;
-    frame.protocol = static_cast<std::uint32_t>(r.Uint());
-    frame.durable = r.Uint();
+    wanted = 3;
+    frame.protocol = r.U32();
+    frame.durable = r.Uint(kSeqLimit);
   } else if (kind == Number(Kind::kDaemonAck)) {
     type = Type::kAck;
-    wanted = 1;
-    frame.durable = r.Uint();
+    wanted = 2;
+    frame.durable = r.Uint(kSeqLimit);
   } else if (kind == Number(Kind::kDaemonRefused)) {
     type = Type::kRefused;
-    wanted = 2;
-    frame.reason = static_cast<std::uint32_t>(r.Uint());
-    frame.text = r.Str(false);
+    wanted = 3;
+    frame.reason = r.U32();
+    frame.text = r.Str(false, kMaxNameBytes);
   } else if (kind == Number(Kind::kDaemonBye)) {
     type = Type::kBye;
   }
-  if (!r.ok() || elements < wanted) return DaemonFrame();
+  if (elements < wanted || !r.ok()) return DaemonFrame();
   frame.type = type;
   return frame;
 }

@@ -41,7 +41,9 @@ Handshake::Result Handshake::Take(const unsigned char* bytes, std::size_t size_b
   if (!IsEqualInConstantTime(proof, challenge_ + kProofOffset, sizeof proof)) {
     return Result::kBroken;
   }
-  if (std::memcmp(challenge_, kMagic, kMagicBytes) != 0 || challenge_[8] != kHandshakeVersion) {
+  constexpr unsigned char kZeros[4] = {};
+  if (std::memcmp(challenge_, kMagic, kMagicBytes) != 0 || challenge_[8] != kHandshakeVersion ||
+      std::memcmp(challenge_ + 12, kZeros, sizeof kZeros) != 0) {
     return Result::kBroken;
   }
   if (status() != kGoOn) return Result::kRefused;

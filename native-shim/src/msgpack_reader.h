@@ -13,10 +13,12 @@ namespace mapisync {
 // false.
 class MsgpackReader {
  public:
+  static constexpr std::uint64_t kUintLimit = std::uint64_t{1} << 53;
+  static constexpr std::uint64_t kU32Limit = std::uint64_t{1} << 32;
+
   MsgpackReader(const unsigned char* data, std::size_t size) noexcept : at_(data), left_(size) {}
 
   bool ok() const noexcept { return ok_; }
-  bool at_end() const noexcept { return ok_ && left_ == 0; }
 
   std::uint32_t Array() noexcept {
     const unsigned tag = Byte();
@@ -32,21 +34,44 @@ class MsgpackReader {
     return ok_ ? static_cast<std::uint32_t>(count) : 0;
   }
 
-  std::uint64_t Uint() noexcept { return UintOf(Byte()); }
+  // Below `limit`, which is at most kUintLimit.
+  std::uint64_t Uint(std::uint64_t limit = kUintLimit) noexcept { return UintOf(Byte(), limit); }
+  std::uint32_t U32() noexcept { return static_cast<std::uint32_t>(Uint(kU32Limit)); }
+
+  void U32OrNil() noexcept {
+    const unsigned tag = Byte();
+    if (tag != 0xc0) UintOf(tag, kU32Limit);
+  }
+  // From 1 to `largest`.
+  void Choice(std::uint64_t largest) noexcept {
+    if (Uint(largest + 1) == 0) Fail();
+  }
 
   // The same in a form that the table calls fixed.
-  std::uint64_t Fixed(unsigned wanted) noexcept {
+  std::uint64_t Fixed(unsigned wanted, std::uint64_t limit = kUintLimit) noexcept {
     const unsigned tag = Byte();
     if (tag != wanted) Fail();
-    return UintOf(tag);
+    return UintOf(tag, limit);
   }
 
-  // A text, or nil where `nullable`.
-  Text Str(bool nullable) noexcept {
+  // A text of at most max_bytes, or nil where `nullable`.
+  Text Str(bool nullable, std::uint32_t max_bytes) noexcept {
     const unsigned tag = Byte();
     if (ok_ && nullable && tag == 0xc0) return {};
-    return StrOf(tag);
+    const Text text = StrOf(tag);
+    if (text.size_bytes > max_bytes) Fail();
+    return ok_ ? text : Text();
   }
+
+  // Goes over the last elements, which a newer peer added. Returns whether all was well, and
+  // nothing stands behind them.
+  bool End(std::uint32_t elements) noexcept {
+    for (; ok_ && elements > 0; elements--) Skip();
+    return ok_ && left_ == 0;
+  }
+
+ private:
+  void Fail() noexcept { ok_ = false; }
 
   // Goes over one element of a flat frame, whatever it is.
   void Skip() noexcept {
@@ -57,14 +82,9 @@ class MsgpackReader {
     } else if ((tag & 0xe0) == 0xa0 || (tag >= 0xd9 && tag <= 0xdb)) {
       StrOf(tag);
     } else {
-      UintOf(tag);
+      UintOf(tag, kUintLimit);
     }
   }
-
- private:
-  static constexpr std::uint64_t kLimit = std::uint64_t{1} << 53;  // Of integers.
-
-  void Fail() noexcept { ok_ = false; }
 
   const unsigned char* Take(std::uint64_t count) noexcept {
     if (!ok_ || count > left_) {
@@ -86,14 +106,14 @@ class MsgpackReader {
     for (unsigned i = 0; bytes != nullptr && i < count; i++) value = value << 8 | bytes[i];
     return value;
   }
-  std::uint64_t UintOf(unsigned tag) noexcept {
-    if (tag < 0x80) return ok_ ? tag : 0;
+  std::uint64_t UintOf(unsigned tag, std::uint64_t limit) noexcept {
+    if (tag < 0x80 && tag < limit) return ok_ ? tag : 0;
     if (tag < 0xcc || tag > 0xcf) {
       Fail();
       return 0;
     }
     const std::uint64_t value = BigEndian(1u << (tag - 0xcc));
-    if (value >= kLimit) Fail();
+    if (value >= limit) Fail();
     return ok_ ? value : 0;
   }
   Text StrOf(unsigned tag) noexcept {

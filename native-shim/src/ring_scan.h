@@ -31,8 +31,10 @@ class RingScan {
 
  private:
   enum class Found { kRecord, kTorn, kEnd };
-  // What stands at a place, and the place behind it. Goes over a pad.
-  Found Look(Place* at, ScannedRecord* record, Place* next) const noexcept;
+  // What stands at a place, and the place behind it. Goes over a pad. Takes from *left_units what
+  // it went over.
+  Found Look(Place at, std::uint32_t* left_units, ScannedRecord* record,
+             Place* next) const noexcept;
 
   const std::uint64_t* words_ = nullptr;  // weak; the data
   std::uint32_t units_ = 0;

@@ -78,7 +78,8 @@ struct TestRing {
   Ring ring;
 };
 
-// A `note` whose body takes exactly that many bytes, with what Ring::Append() may read behind it.
+// A body that takes exactly that many bytes, with what Ring::Append() may read behind it. It is
+// like a `note`, but of a kind that nobody knows: no known one may be that long.
 struct Body {
   explicit Body(std::size_t size_bytes, std::uint32_t thread = 1, std::uint64_t session = 1)
       : bytes(size_bytes + 8, 0xee) {
@@ -93,7 +94,9 @@ struct Body {
                           {bytes.data(), size_bytes});
       }
     }
+    bytes[1] = kNovelKind;
   }
+  static constexpr unsigned char kNovelKind = 100;
   std::vector<unsigned char> bytes;
   std::size_t size = 0;
 };

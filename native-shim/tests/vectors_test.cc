@@ -390,9 +390,10 @@ void KnowsSequencedFrames() {
 
 void JudgesDaemonFrames() {
   using Type = DaemonFrame::Type;
+  const auto hex = [](std::size_t size_bytes) { return std::string(2 * size_bytes, '6'); };
   const struct {
     const char* name;
-    const char* hex;
+    std::string hex;
     Type type;
   } rows[] = {
       {"nothing", "", Type::kMalformed},
@@ -406,12 +407,15 @@ void JudgesDaemonFrames() {
       {"an ack without its number", "9121", Type::kMalformed},
       {"an ack whose number is not of its array", "912107", Type::kMalformed},
       {"an ack of nil", "9221c0", Type::kMalformed},
-      {"an ack at 2^53 - 1", "9221cf001fffffffffffff", Type::kAck},
-      {"an ack above 2^53", "9221cf0020000000000000", Type::kMalformed},
+      {"an ack at 2^45 - 1", "9221cf00001fffffffffff", Type::kAck},
+      {"an ack at 2^45", "9221cf0000200000000000", Type::kMalformed},
+      {"a protocol above 32 bits", "9320cf000000010000000107", Type::kMalformed},
       {"a negative ack", "9221ff", Type::kMalformed},
       {"a refusal with a text that is too long", "932201a5616263", Type::kMalformed},
       {"a refusal with nil", "932201c0", Type::kMalformed},
       {"a refusal with str32", "932201db0000000161", Type::kRefused},
+      {"the longest refusal", "932201da0400" + hex(kMaxNameBytes), Type::kRefused},
+      {"a refusal that is too long", "932201da0401" + hex(kMaxNameBytes + 1), Type::kMalformed},
       {"array32 with one element", "dd0000000123", Type::kBye},
       {"more elements than there may be", "dc002123", Type::kMalformed},
       {"as many elements as there may be", "dc002023", Type::kBye},

@@ -30,7 +30,8 @@ export class BodyCursor {
     const tag = this.#byte('array');
     if (tag >= 0x90 && tag <= 0x9f) this.#left = tag & 0x0f;
     else if (tag === 0xdc) this.#left = this.#bigEndian(2);
-    else throw malformed('an array of at most 65535 elements', hex(tag));
+    else if (tag === 0xdd) this.#left = this.#bigEndian(4);
+    else throw malformed('an array', hex(tag));
     if (this.#left > MAX_FRAME_ELEMENTS) {
       throw malformed(`at most ${MAX_FRAME_ELEMENTS} elements`, String(this.#left));
     }
@@ -63,12 +64,13 @@ export class BodyCursor {
   /** Whether the next bytes could be a header of a sequenced kind. Reads nothing. */
   atHeader(): boolean {
     const at = this.#at;
+    if (this.#left < 4 || at + 23 >= this.#end) return false;
+    const session = this.#bytes[at + 23] as number;
     return (
-      this.#left >= 4 &&
-      at + 23 < this.#end &&
       this.#bytes[at] === 0xcf &&
       this.#bytes[at + 9] === 0xcf &&
-      this.#bytes[at + 18] === 0xce
+      this.#bytes[at + 18] === 0xce &&
+      (session < 0x80 || (session >= 0xcc && session <= 0xcf))
     );
   }
 

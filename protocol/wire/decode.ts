@@ -51,15 +51,14 @@ export function decodeShimFrame(bytes: Uint8Array, start = 0, end = bytes.length
 }
 
 /**
- * Decodes the body of a daemon's frame to a shim.
+ * Decodes the body of a daemon's frame to a shim. As in the shim, elements after those that we know are
+ * not looked at.
  *
  * @throws {ProtocolError} `malformed`, `bad-field`.
  */
 export function decodeDaemonFrame(body: Uint8Array): DaemonFrame | Unknown {
   cursor.open(body, 0, body.length);
-  const frame = readDaemonFrame(cursor.uint('kind'));
-  cursor.close();
-  return frame;
+  return readDaemonFrame(cursor.uint('kind'));
 }
 
 /**
@@ -354,7 +353,7 @@ function readSequenced(wireKind: number): SequencedFrame | Unknown {
       return { kind: 'clock', ...readHeader(), wallUs: at.uint('wallUs') };
     default:
       // A newer sequenced kind takes a place in the sequence, so its seq must be known.
-      return { kind: 'unknown', wireKind, seq: at.atHeader() ? readSeq() : 0 };
+      return { kind: 'unknown', wireKind, seq: at.atHeader() ? readHeader().seq : 0 };
   }
 }
 

@@ -275,7 +275,6 @@ class RingFile {
     if (isOlderBoot && !this.#crcHolds(at, start, end)) return undefined;
     try {
       const frame = decodeShimFrame(this.#bytes, start, end);
-      if (frame.kind === 'unknown') return { ...frame, seq: word.seq };
       if (frame.kind === 'hello' || frame.kind === 'slot' || frame.kind === 'bye') return undefined;
       return frame.seq === word.seq ? frame : undefined;
     } catch (error) {

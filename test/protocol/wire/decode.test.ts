@@ -143,6 +143,8 @@ test('decodeShimFrame() skips unknown kinds, and reads their seq if they have a 
   novel[1] = 99;
   expect(decodeShimFrame(novel)).toEqual({ kind: 'unknown', wireKind: 99, seq: 9 });
   expect(decodeShimFrame(encode([99, 'x']))).toEqual({ kind: 'unknown', wireKind: 99, seq: 0 });
+  novel[25] = 0xa0; // No session: not a header after all.
+  expect(decodeShimFrame(novel)).toEqual({ kind: 'unknown', wireKind: 99, seq: 0 });
   expect(decodeShimFrame(encodeFrame({ kind: 'ack', durable: 1 })).kind).toBe('unknown');
   expect(decodeDaemonFrame(clock).kind).toBe('unknown');
 });

@@ -96,7 +96,7 @@ describe.for(cases)('$name', ({ value, bytes, codec }) => {
     }
   });
 
-  test('ignores elements of a newer peer, and only flat ones', () => {
+  test('ignores elements of a newer peer, of a newer shim or client only flat ones', () => {
     const whole = body(bytes);
     const isLong = whole[0] === 0xdc;
     const count = isLong ? whole[2]! : whole[0]! & 0x0f;
@@ -108,7 +108,9 @@ describe.for(cases)('$name', ({ value, bytes, codec }) => {
     }
     if (codec === feeds) return;
     for (const more of [[0x90], [0x80], [0xff], [0xc3], [0xca, 0, 0, 0, 0], [0xd4, 0, 0]]) {
-      expect(tryDecode(codec, longer(...more))).toBeInstanceOf(ProtocolError);
+      // A shim does not look at what the daemon may say one day.
+      if (codec === daemons) expect(codec.decode(longer(...more))).toEqual(value);
+      else expect(tryDecode(codec, longer(...more))).toBeInstanceOf(ProtocolError);
     }
   });
 });

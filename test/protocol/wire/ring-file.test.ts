@@ -124,6 +124,12 @@ const clock = (seq: number): Uint8Array => {
 const note = (seq: number): Uint8Array =>
   encodeFrame({ kind: 'note', seq, timeUs: 1, thread: 7, session: 1, key: 'k', value: 'value' });
 
+function ofKind(kind: number, body: Uint8Array): Uint8Array {
+  const novel = Uint8Array.from(body);
+  novel[1] = kind;
+  return novel;
+}
+
 describe('readRing() finds', () => {
   test.for<[string, Image, string, number]>([
     ['nothing in an empty ring', new Image(), '', 0],
@@ -165,9 +171,21 @@ describe('readRing() finds', () => {
       0,
     ],
     [
-      'an unknown kind, with the seq of its word',
-      new Image().put(COMMITTED, Uint8Array.of(0x91, 99)).commit(),
+      'an unknown kind',
+      new Image().put(COMMITTED, ofKind(99, clock(1))).commit(),
       'u1 c2',
+      0,
+    ],
+    [
+      'a hole where an unknown kind has no header',
+      new Image().put(COMMITTED, Uint8Array.of(0x91, 99)).commit(),
+      'h1 c2',
+      0,
+    ],
+    [
+      'a hole where an unknown kind has another seq',
+      new Image().put(COMMITTED, ofKind(99, clock(8))).commit(),
+      'h1 c2',
       0,
     ],
     ['no second pad', new Image().pad().pad(), '', 0],
