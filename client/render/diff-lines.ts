@@ -9,6 +9,8 @@ import type { Style, Theme } from './theme.ts';
 
 const GAP = 2;
 const MIN_NAME = 8;
+/** Narrower than this, phases are told by their durations alone. */
+const FULL_COLUMNS = 60;
 /** A difference that is worth a colour. */
 const MARKED_SHARE = 0.2;
 const MARKED_US = 1_000_000;
@@ -30,7 +32,7 @@ export function diffLines({ a, b, phases }: StoryDiff, columns: number, theme: T
     numberLine('Calls', a.totals.progress, b.totals.progress),
     numberLine('Errors', a.totals.errors, b.totals.errors),
     timeLine('In Outlook', a.inner.us, b.inner.us),
-    ...phases.map((pair) => ({ ...phaseLine(pair), name: safe(`  ${pair.text || '-'}`) })),
+    ...phases.map((pair) => ({ ...phaseLine(pair, room), name: safe(`  ${pair.text || '-'}`) })),
   ];
   const widths = [0, 1, 2].map((at) => Math.max(...lines.map(({ cells }) => width(cells[at]!))));
   const fixed = widths.reduce((all, one) => all + one + GAP, 0);
@@ -66,16 +68,17 @@ function numberLine(name: string, a: number, b: number): Line {
   return { name, cells: [grouped(a), grouped(b), signed(b - a, grouped)] };
 }
 
-function phaseLine({ a, b }: PhasePair): Line {
+function phaseLine({ a, b }: PhasePair, room: number): Line {
   const style = a && b ? styleOf(a.duration_us, b.duration_us) : 'dim';
   const difference =
     a && b ? signed(b.duration_us - a.duration_us, durationText) : a ? 'only A' : 'only B';
-  const cells = [phaseText(a), phaseText(b), difference] as const;
+  const cells = [phaseText(a, room), phaseText(b, room), difference] as const;
   return { name: '', cells, ...(style ? { style } : {}) };
 }
 
-function phaseText(phase: StoryPhase | undefined): string {
+function phaseText(phase: StoryPhase | undefined, room: number): string {
   if (!phase) return '-';
+  if (room < FULL_COLUMNS) return durationText(phase.duration_us);
   const errors = phase.errors > 0 ? ` !${grouped(phase.errors)}` : '';
   return `${durationText(phase.duration_us)} ${grouped(phase.calls)}${errors}`;
 }

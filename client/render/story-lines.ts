@@ -26,20 +26,26 @@ export interface ShowOptions {
 const LABEL_COLUMNS = 9;
 const BAR_COLUMNS = 12;
 const MIN_PHASES = 3;
+/** Checks, and notes, on a screen that is to hold all. */
+const MAX_SHORT = 3;
 
 export function storyLines(story: Story, { columns, rows, theme }: ShowOptions): string[] {
   const room = Math.max(columns, LABEL_COLUMNS + 20) - 1; // The last column makes some terminals wrap.
   const safe = (text: string): string => printable(text, theme.unicode);
   const head = headLine(story, columns, theme);
   const verdict = wrap(safe(story.verdict.text), room, theme.unicode);
-  const facts = factLines(story, safe).flatMap(([label, text]) => {
-    const [first = '', ...more] = wrap(text, room - LABEL_COLUMNS - 1, theme.unicode);
+  const facts = factLines(story, safe, rows !== undefined).flatMap(([label, text]) => {
+    const [first = '', ...rest] = wrap(text, room - LABEL_COLUMNS - 1, theme.unicode);
+    const second = cut(rest.join(' '), room - LABEL_COLUMNS - 1, theme.unicode);
+    const more = rows === undefined || rest.length === 0 ? rest : [second];
     return [
       `${theme.paint('dim', left(label, LABEL_COLUMNS))} ${first}`,
       ...more.map((line) => `${' '.repeat(LABEL_COLUMNS)} ${line}`),
     ];
   });
-  const dump = dumpLines(story).map((line) => cut(line, room, theme.unicode));
+  const dump = dumpLines(story).flatMap((line) =>
+    wrap(line, room - 2, theme.unicode).map((part) => `  ${part}`),
+  );
   const lines = [head, '', ...verdict.map((line) => theme.paint('bold', line)), ...dump, ''];
   const spare = rows === undefined ? undefined : rows - lines.length - facts.length - 1;
   const phases = phaseLines(story, room, theme, spare);
@@ -74,7 +80,13 @@ function headLine(story: Story, columns: number, theme: Theme): string {
   return renderRow(row, layOut([row], columns), theme);
 }
 
-function factLines(story: Story, safe: (text: string) => string): [string, string][] {
+/** @param short Only the first of what there may be many of. */
+function factLines(
+  story: Story,
+  safe: (text: string) => string,
+  short: boolean,
+): [string, string][] {
+  const most = short ? MAX_SHORT : Number.POSITIVE_INFINITY;
   const { session, process, totals, inner, silence, slowest_phase: slow } = story;
   const lines: [string, string][] = [];
   const flags = (session.flags ?? []).join(' ');
@@ -91,7 +103,8 @@ function factLines(story: Story, safe: (text: string) => string): [string, strin
   const began = story.opened ? timeText(story.opened) : 'before the journal begins';
   const until = story.ended ? 'to' : 'so far, to';
   const end = timeText(story.ended ?? story.as_of).slice(11);
-  lines.push(['Time', `${began} ${until} ${end}, ${durationText(story.duration_us)}${usual}`]);
+  const took = `${story.outcome === 'abandoned' ? 'last call after ' : ''}${durationText(story.duration_us)}`;
+  lines.push(['Time', `${began} ${until} ${end}, ${took}${usual}`]);
   const lost = totals.lost > 0 ? `, ${grouped(totals.lost)} frames LOST` : '';
   const merged = totals.merged > 0 ? `, ${grouped(totals.merged)} merged` : '';
   const warnings = totals.warnings > 0 ? `, ${count(totals.warnings, 'warning')}` : '';
@@ -127,10 +140,14 @@ function factLines(story: Story, safe: (text: string) => string): [string, strin
     const all = story.errors.map((one) => `${one.name} x${one.times} (${one.class})`);
     lines.push(['Errors', safe(all.join(', '))]);
   }
-  for (const check of story.checks) {
+  for (const check of story.checks.slice(0, most)) {
     lines.push(['Check', safe(`${check.severity} ${checkText(check)}`)]);
   }
-  for (const { key, value } of story.notes) lines.push(['Note', safe(`${key} = ${value}`)]);
+  for (const { key, value } of story.notes.slice(0, most)) {
+    lines.push(['Note', safe(`${key} = ${value}`)]);
+  }
+  const hidden = Math.max(0, story.checks.length - most) + Math.max(0, story.notes.length - most);
+  if (hidden > 0) lines.push(['', `and ${hidden} more (--verbose)`]);
   return lines;
 }
 
@@ -231,7 +248,7 @@ export function dumpCommands(
 
 function dumpLines(story: Story): string[] {
   return dumpCommands(story).map(
-    ({ command, needs }) => `  See where its threads are: ${command}   (needs ${needs})`,
+    ({ command, needs }) => `See where its threads are: ${command} (needs ${needs})`,
   );
 }
 

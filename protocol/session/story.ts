@@ -158,7 +158,8 @@ function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts 
       : Math.max(options.nowUs, timeOf(last));
   const calls = callTimes(own);
   const lastCallUs = calls.at(-1)?.atUs ?? timeOf(first);
-  const stalls = stallsOf(own, clock, nowUs, end !== undefined || options.stopped);
+  const seenToUs = end === undefined || isWatched(own) ? nowUs : undefined;
+  const stalls = stallsOf(own, clock, seenToUs, end !== undefined || options.stopped);
   const progress = end?.progress ?? own.findLast((record) => record.progress)?.progress;
   const openedUs = opened === undefined ? timeOf(first) : timeOf(opened);
   const durationUs = end?.duration_us ?? Math.max(0, nowUs - openedUs);
@@ -168,7 +169,7 @@ function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts 
   const usual = usualDuration(options.earlier ?? []);
   const returned = own.findLast((record) => record.returned)?.returned;
   const innerUs = end?.totals?.inner_us ?? innerSum(own);
-  const silence = silenceOf(calls, own, stalls, nowUs, end);
+  const silence = silenceOf(calls, own, stalls, seenToUs, end);
   const firstError = firstErrorOf(own, end, done);
   const exit = end?.exit ?? undefined;
   const stalled = stalls.some(({ ongoing }) => ongoing);
@@ -221,6 +222,17 @@ function maybe<K extends string, V>(key: K, value: V | undefined): { [Key in K]?
   return (value === undefined ? {} : { [key]: value }) as { [Key in K]?: V };
 }
 
+/**
+ * Whether one daemon wrote the last records of the session, so that it saw its process end. Else only the
+ * time is known at which somebody found that it had.
+ */
+function isWatched(own: readonly RecordDraft[]): boolean {
+  const [before, end] = own.slice(-2).map((record) => {
+    return (record as { service?: { instance_id?: string } }).service?.instance_id;
+  });
+  return before === end;
+}
+
 /** Monotonic to wall time. */
 function makeClock(record: RecordDraft): (monoUs: number) => number {
   const offsetUs = record.mono_us === undefined ? 0 : timeOf(record) - record.mono_us;
@@ -257,7 +269,7 @@ function callTimes(own: readonly RecordDraft[]): CallTime[] {
 function stallsOf(
   own: readonly RecordDraft[],
   clock: (monoUs: number) => number,
-  nowUs: number,
+  seenToUs: number | undefined,
   over: boolean,
 ): StoryStall[] {
   const open = new Map<string, { readonly sinceUs: number; readonly stall: StoryStall }>();
@@ -283,7 +295,8 @@ function stallsOf(
     }
   }
   for (const { sinceUs, stall } of open.values()) {
-    stalls.push({ ...stall, for_us: Math.max(stall.for_us, nowUs - sinceUs), ongoing: !over });
+    const lastedUs = seenToUs === undefined ? 0 : seenToUs - sinceUs;
+    stalls.push({ ...stall, for_us: Math.max(stall.for_us, lastedUs), ongoing: !over });
   }
   return stalls.sort((a, b) => (a.since < b.since ? -1 : 1));
 }
@@ -292,13 +305,15 @@ function silenceOf(
   calls: readonly CallTime[],
   own: readonly RecordDraft[],
   stalls: readonly StoryStall[],
-  nowUs: number,
+  seenToUs: number | undefined,
   end: RecordDraft | undefined,
 ): Story['silence'] {
   const done = own.some(({ event_name: name }) => name === 'session.done');
+  const isCutOff = !done && (end === undefined || end.outcome === 'abandoned');
   // Without the time inside Outlook, which is what is asked for here.
-  const told = stalls.some(({ kind }) => kind === 'blocked') ? undefined : end?.longest_silence_us;
-  const points = end === undefined && !done ? [...calls, { atUs: nowUs }] : calls;
+  const inside = stalls.some(({ kind }) => kind === 'blocked');
+  const told = inside || isCutOff ? undefined : end?.longest_silence_us;
+  const points = isCutOff && seenToUs !== undefined ? [...calls, { atUs: seenToUs }] : calls;
   let longest: { from: CallTime; forUs: number; ongoing: boolean } | undefined;
   for (let at = 1; at < points.length; at += 1) {
     const from = points[at - 1] as CallTime;
@@ -309,7 +324,7 @@ function silenceOf(
         ? forUs > (longest?.forUs ?? -1)
         : Math.abs(forUs - told) < Math.abs((longest?.forUs ?? Number.POSITIVE_INFINITY) - told);
     if (!isBetter) continue;
-    longest = { from, forUs, ongoing: at === calls.length };
+    longest = { from, forUs, ongoing: at === calls.length && end === undefined };
   }
   if (!longest) return undefined;
   const { from, forUs, ongoing } = longest;
