@@ -49,6 +49,7 @@ bool Delivery::Step(std::uint64_t now_us, Place ready) noexcept {
 
 std::uint64_t Delivery::NextUs() const noexcept {
   if (phase_ == Phase::kLive) return sending_ ? send_deadline_us_ : kNever;
+  if (phase_ == Phase::kWaiting && look_us_ < deadline_us_) return look_us_;
   return deadline_us_;
 }
 
@@ -56,14 +57,24 @@ std::uint64_t Delivery::NextUs() const noexcept {
 
 bool Delivery::Attempt(std::uint64_t now_us) noexcept {
   if (phase_ == Phase::kWaiting) {
-    if (now_us < deadline_us_) return false;
-    // Read anew each time: a daemon that was started again has another pipe and another secret.
+    const bool due = now_us >= deadline_us_;
+    if (!due && now_us < look_us_) return false;
+    look_us_ = AfterMs(now_us, kLookMs);
+    // Read anew each time: a daemon that was started again has another pipe and another secret, and
+    // need not wait until our back-off from the one before is over.
     char text[kMaxEndpointBytes];
     const std::size_t size = ReadEndpointFile(*state_dir_, text, sizeof text);
-    if (size == 0 || !ParseEndpoint(text, size, &endpoint_)) {
+    Endpoint found;
+    const bool usable = size != 0 && ParseEndpoint(text, size, &found);
+    if (!due &&
+        (!usable || std::memcmp(found.secret, endpoint_.secret, sizeof found.secret) == 0)) {
+      return false;
+    }
+    if (!usable) {
       Retry(now_us, 0);
       return false;
     }
+    endpoint_ = found;
     phase_ = Phase::kConnecting;
     deadline_us_ = AfterMs(now_us, kConnectTimeoutMs);
   }
@@ -102,6 +113,7 @@ void Delivery::Retry(std::uint64_t now_us, std::uint32_t at_least_ms) noexcept {
   jitter_ = jitter_ * 6364136223846793005u + 1442695040888963407u;
   const std::uint64_t delay_us = std::uint64_t{delay_ms} * 1000;
   deadline_us_ = now_us + delay_us - (jitter_ >> 33) % (delay_us / 4);
+  look_us_ = AfterMs(now_us, kLookMs);
 }
 
 // --- What comes in ---

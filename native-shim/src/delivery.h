@@ -24,6 +24,8 @@ class Delivery {
   static constexpr std::uint32_t kConnectTimeoutMs = 250;
   static constexpr std::uint32_t kRetryMinMs = 50;
   static constexpr std::uint32_t kRetryMaxMs = 5000;
+  // How often a back-off looks whether another daemon has announced itself.
+  static constexpr std::uint32_t kLookMs = 500;
 
   // Before the first Step(). All are borrowed for good. hello: what to say of this ring; `freed`
   // and the times are filled in at each connection.
@@ -68,6 +70,7 @@ class Delivery {
   Phase phase_ = Phase::kWaiting;
   std::atomic<bool> connected_{false};
   std::uint64_t deadline_us_ = 0;  // Of the phase; kWaiting: when to try. 0: none.
+  std::uint64_t look_us_ = 0;      // kWaiting: when to look at the endpoint file again.
   std::uint32_t failures_ = 0;     // In a row.
   std::uint64_t jitter_ = 0;       // State of a small generator; its quality does not matter.
 

@@ -7,7 +7,7 @@ const { values, positionals } = parseArgs({
     minutes: { type: 'string', default: '10' },
     pairs: { type: 'string' },
     attempts: { type: 'string', default: '3000' },
-    json: { type: 'boolean', default: false },
+    only: { type: 'string' },
   },
 });
 const say = (text) => process.stderr.write(`${text}\n`);
@@ -19,6 +19,10 @@ const number = (name, text) => {
 };
 
 const parts = {
+  async weakenings() {
+    const { weakenings } = await import('./weakenings.mjs');
+    return weakenings({ ...(values.only === undefined ? {} : { only: values.only }), say });
+  },
   async impostors() {
     const { impostors } = await import('./impostors.mjs');
     return impostors({ attempts: number('attempts', values.attempts), say });

@@ -95,6 +95,28 @@ describe.skipIf(!ROOT)('another user', () => {
   });
 });
 
+test('a recorded handshake opens nothing', async () => {
+  const { stateDir } = await startDaemon();
+  const { pipe, secret } = readEndpoint(join(stateDir, 'endpoint'));
+  const shakeHands = async (greeting: Uint8Array, answerTo: (challenge: Buffer) => Uint8Array) => {
+    const socket = createConnection(pipe);
+    cleanUp(() => socket.destroy());
+    socket.on('error', () => {});
+    socket.write(greeting);
+    const challenge = await new Promise<Buffer>((resolve) => void socket.once('data', resolve));
+    const answer = answerTo(challenge);
+    socket.write(answer);
+    return { socket, answer };
+  };
+  const greeting = makeGreeting({ role: 'client', nonce: Buffer.alloc(32, 5) });
+  const genuine = await shakeHands(greeting, (challenge) =>
+    makeAnswer({ secret, pipe, greeting }, challenge),
+  );
+  const replayed = await shakeHands(greeting, () => genuine.answer);
+  await until('it is closed', () => replayed.socket.closed);
+  expect(genuine.socket.closed).toBe(false);
+});
+
 describe('another version', () => {
   /** A daemon that proves itself and then says what the row wants. */
   const daemonOf = async (
