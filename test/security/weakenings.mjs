@@ -6,7 +6,7 @@
  *   npm run security -- weakenings [--only NAME]
  */
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { edit } from '../fault/build.mjs';
 import { root } from './peers.mjs';
@@ -163,10 +163,9 @@ function copySources(name) {
   const folder = join(root, '.cache', 'security', name.replaceAll(/[^a-z0-9]+/gi, '-'));
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(join(folder, '.cache'), { recursive: true });
-  cpSync(root, folder, {
-    recursive: true,
-    filter: (path) => !LEFT_OUT.has(path.slice(root.length).replace(/^\//, '')),
-  });
+  for (const part of readdirSync(root)) {
+    if (!LEFT_OUT.has(part)) cpSync(join(root, part), join(folder, part), { recursive: true });
+  }
   for (const shared of ['node_modules', '.cache/wine']) {
     if (existsSync(join(root, shared))) symlinkSync(join(root, shared), join(folder, shared));
   }
