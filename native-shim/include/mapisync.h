@@ -81,7 +81,8 @@ typedef struct mapisync_options {
   const char16_t* store;    /* label of the store, zero-terminated; may be NULL; copied */
   void* const*
       sync_done_event; /* MAPISIB.phSyncDoneEvent, to compare Done's handle with; may be NULL.
-                          Must stay readable until the last Release of what is returned. */
+                          Must stay readable until the last Release of what is returned.
+                          Not for a wrap, which sees MAPISIB itself; nor is sync_flags. */
 } mapisync_options;
 
 /* mapisync_options.flags */
@@ -103,6 +104,24 @@ typedef struct mapisync_options {
 MAPISYNC_API void* mapisync_tee(void* callback, const mapisync_options* options) MAPISYNC_NOEXCEPT;
 
 /*
+ * Wrap: wraps the provider's own IMAPISync. One line in its QueryInterface, and the callback is
+ * seen without another: for IID_IMAPISync C++:  *ppv = mapisync_wrap(static_cast<IMAPISync*>(this),
+ * &options); return S_OK; C:    *ppv = mapisync_wrap(&self->sync, &options); return S_OK; Each
+ * SynchronizeInBackground is a session: its flags, its result, and a tee around the callback in the
+ * MAPISIB that the provider gets to see. That is a copy, which lives until the last Release of the
+ * callback; Outlook's own is left alone.
+ *
+ * sync: the provider's IMAPISync. Borrowed for the call; what is returned has a reference of its
+ * own. options: may be NULL. The names are copied. Returns an IMAPISync with one reference. It
+ * answers to IID_IMAPISync; every other interface, IUnknown too, is the provider's. Where mapisync
+ * is off or dormant: sync itself, with one reference more. NULL for NULL. A MAPISIB with no
+ * callback, with one that refuses its interface, or of a size that cannot be (above 256 bytes, or
+ * too small for a callback) is passed on as it is; then only the call itself is recorded. Do not
+ * tee the callback of a wrapped sync once more: it would be recorded twice.
+ */
+MAPISYNC_API void* mapisync_wrap(void* sync, const mapisync_options* options) MAPISYNC_NOEXCEPT;
+
+/*
  * Sink: a stand-alone IMAPISyncProgressCallback for a test host with no Outlook behind it. Every
  * method returns S_OK. Never NULL but when memory is short. Where mapisync is off it records
  * nothing.
@@ -111,7 +130,8 @@ MAPISYNC_API void* mapisync_sink(const mapisync_options* options) MAPISYNC_NOEXC
 
 /*
  * The public id of an object's session, for the provider's own log: 16 hex digits and a zero.
- * object: what mapisync_tee() or mapisync_sink() returned. Returns 0, and "", if it has no session.
+ * object: what mapisync_tee() or mapisync_sink() returned, or behind a wrap MAPISIB.punkCallBack.
+ * Returns 0, and "", if it has no session.
  */
 #define MAPISYNC_SESSION_ID_CHARS 17
 MAPISYNC_API int mapisync_session_id(void* object,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #include "platform.h"
@@ -12,6 +13,10 @@ namespace {
 
 // The objects with a session, by the slot that they hold. Zero-initialised, never destroyed.
 std::atomic<Callback*> live[kMaxSessionsPerRing];
+
+// Those after their last Release, and where the next one goes.
+std::atomic<Callback*> husks[Callback::kMaxHusks];
+std::atomic<std::uint32_t> next_husk;
 
 // {5024A386-2D44-486A-81A8-8F0ECB6071DD}
 constexpr std::uint32_t kGuidChars = 38;
@@ -33,15 +38,25 @@ void FormatGuid(const Guid& guid, char out[kGuidChars]) noexcept {
   *at++ = '}';
 }
 
-constexpr Text Literal(const char* text, std::uint32_t size) noexcept { return {text, size}; }
+Text Literal(const char* text) noexcept {
+  return {text, static_cast<std::uint32_t>(std::strlen(text))};
+}
 
 }  // namespace
 
 // malloc() and not new: the latter brings in the C++ runtime, which on Windows may bring a
 // process-wide exception handler along.
-Callback* Callback::Create(const Settings& settings) noexcept {
-  void* const memory = std::malloc(sizeof(Callback));
-  return memory == nullptr ? nullptr : new (memory) Callback(settings);
+Callback* Callback::Create(const Settings& settings, const mapisync_mapisib* sib) noexcept {
+  static_assert(sizeof(Callback) % alignof(mapisync_mapisib) == 0, "The copy stands behind it");
+  const std::size_t sib_bytes = sib == nullptr ? 0 : sib->ulSize;
+  void* const memory = std::malloc(sizeof(Callback) + sib_bytes);
+  if (memory == nullptr) return nullptr;
+  auto* const callback = new (memory) Callback(settings);
+  if (sib != nullptr) {
+    std::memcpy(static_cast<void*>(callback->sib()), sib, sib_bytes);
+    callback->sib()->punkCallBack = static_cast<ProgressCallback*>(callback);
+  }
+  return callback;
 }
 
 void Callback::Abandon() noexcept {
@@ -50,8 +65,9 @@ void Callback::Abandon() noexcept {
 }
 
 bool Callback::Record(Ring* ring, const Recorder* recorder, const Open& open) noexcept {
-  recording_ = session_.Open(ring, recorder, open);
-  if (!recording_) return false;
+  has_session_ = session_.Open(ring, recorder, open);
+  recording_.store(has_session_, std::memory_order_relaxed);
+  if (!has_session_) return false;
   live[session_.slot() - &ring->session(0)].store(this, std::memory_order_release);
   return true;
 }
@@ -73,12 +89,14 @@ Hresult Callback::QueryInterface(const Guid& iid, void** object) noexcept {
   }
   // Never passed on to the inner object: what came back would bypass this one.
   *object = nullptr;
-  if (recording_ && !iid_noted_.exchange(true, std::memory_order_relaxed)) {
-    char text[kGuidChars];
-    FormatGuid(iid, text);
-    session_.Note(Literal("unknown_iid", 11), Literal(text, kGuidChars));
-  }
+  char text[kGuidChars];
+  FormatGuid(iid, text);
+  NoteOnce(&iid_noted_, Literal("unknown_iid"), {text, kGuidChars});
   return kNoInterface;
+}
+
+void Callback::NoteOnce(std::atomic<bool>* noted, Text key, Text value) noexcept {
+  if (has_session_ && !noted->exchange(true, std::memory_order_relaxed)) session_.Note(key, value);
 }
 
 std::uint32_t Callback::AddRef() noexcept {
@@ -87,8 +105,14 @@ std::uint32_t Callback::AddRef() noexcept {
 
 std::uint32_t Callback::Release() noexcept {
   const std::uint32_t left = refs_.fetch_sub(1, std::memory_order_acq_rel) - 1;
-  if (left != 0) return left;
-  if (recording_) {
+  // A husk's own calls count references too.
+  if (left != 0 || husk_.exchange(true, std::memory_order_relaxed)) return left;
+  BecomeHusk();
+  return 0;
+}
+
+void Callback::BecomeHusk() noexcept {
+  if (has_session_) {
     for (std::atomic<Callback*>& entry : live) {
       Callback* self = this;
       if (entry.compare_exchange_strong(self, nullptr, std::memory_order_release,
@@ -96,11 +120,30 @@ std::uint32_t Callback::Release() noexcept {
         break;
       }
     }
+    recording_.store(false, std::memory_order_relaxed);
     session_.Close();
   }
-  if (settings_.inner != nullptr) settings_.inner->Release();
-  Abandon();
+  ProgressCallback* const inner = settings_.inner;
+  settings_.inner = nullptr;
+  settings_.sync_done_event = nullptr;
+  settings_.close_done_event = false;
+  if (inner != nullptr) inner->Release();
+  const std::uint32_t at = next_husk.fetch_add(1, std::memory_order_relaxed) % kMaxHusks;
+  Callback* const oldest = husks[at].exchange(this, std::memory_order_acq_rel);
+  if (oldest != nullptr) oldest->Abandon();
+}
+
+// Instead of recording, where there is no open session.
+std::uint64_t Callback::Late(const char* method) noexcept {
+  if (husk_.load(std::memory_order_relaxed)) {
+    NoteOnce(&late_noted_, Literal("used_after_release"), Literal(method));
+  }
   return 0;
+}
+
+void Callback::Returned(Hresult result, std::uint64_t duration_us, const void* event) noexcept {
+  returned_event_.store(event, std::memory_order_relaxed);
+  session_.Returned(static_cast<std::uint32_t>(result), duration_us, event != nullptr);
 }
 
 // In each call the object holds a reference to itself: the provider may release its own in the
@@ -108,7 +151,9 @@ std::uint32_t Callback::Release() noexcept {
 Hresult Callback::Progress(const char16_t* text, std::uint32_t index,
                            std::uint32_t index_max) noexcept {
   AddRef();
-  const std::uint64_t call = recording_ ? session_.Progress(text, index, index_max) : 0;
+  const std::uint64_t call = recording_.load(std::memory_order_relaxed)
+                                 ? session_.Progress(text, index, index_max)
+                                 : Late("Progress");
   const Hresult result = Forward(Method::kProgress, call, [&]() noexcept {
     return settings_.inner->Progress(text, index, index_max);
   });
@@ -118,8 +163,9 @@ Hresult Callback::Progress(const char16_t* text, std::uint32_t index,
 
 Hresult Callback::Error(Hresult error, const char16_t* text) noexcept {
   AddRef();
-  const std::uint64_t call =
-      recording_ ? session_.Error(static_cast<std::uint32_t>(error), text) : 0;
+  const std::uint64_t call = recording_.load(std::memory_order_relaxed)
+                                 ? session_.Error(static_cast<std::uint32_t>(error), text)
+                                 : Late("Error");
   const Hresult result =
       Forward(Method::kError, call, [&]() noexcept { return settings_.inner->Error(error, text); });
   Release();
@@ -129,7 +175,9 @@ Hresult Callback::Error(Hresult error, const char16_t* text) noexcept {
 Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
   AddRef();
   const std::uint64_t call =
-      recording_ ? session_.Done(static_cast<std::uint32_t>(done), Match(thread_done_event)) : 0;
+      recording_.load(std::memory_order_relaxed)
+          ? session_.Done(static_cast<std::uint32_t>(done), Match(thread_done_event))
+          : Late("Done");
   const Hresult result = Forward(Method::kDone, call, [&]() noexcept {
     return settings_.inner->Done(thread_done_event, done);
   });
@@ -143,9 +191,10 @@ Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
 
 HandleMatch Callback::Match(const void* handle) const noexcept {
   if (handle == nullptr) return HandleMatch::kNull;
-  if (settings_.sync_done_event == nullptr) return HandleMatch::kNothingToCompare;
   // The provider's threads write it whenever they like; a pointer is read in one piece.
-  const void* const event = *static_cast<void* const volatile*>(settings_.sync_done_event);
+  const void* const event = settings_.sync_done_event != nullptr
+                                ? *static_cast<void* const volatile*>(settings_.sync_done_event)
+                                : returned_event_.load(std::memory_order_relaxed);
   if (event == nullptr) return HandleMatch::kNothingToCompare;
   return event == handle ? HandleMatch::kEqual : HandleMatch::kDiffers;
 }
@@ -153,7 +202,7 @@ HandleMatch Callback::Match(const void* handle) const noexcept {
 template <typename Call>
 Hresult Callback::Forward(Method method, std::uint64_t call, Call&& inner) noexcept {
   if (settings_.inner == nullptr) return kOk;
-  if (!recording_) return inner();
+  if (!recording_.load(std::memory_order_relaxed)) return inner();
   const Session::Inside inside = session_.Enter(method, call);
   const Hresult result = inner();
   session_.Leave(inside, static_cast<std::uint32_t>(result));

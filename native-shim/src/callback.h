@@ -1,6 +1,10 @@
 // The COM edge: the object that a provider calls in the place of Outlook's callback (tee), or where
 // there is no Outlook (sink: no inner callback). Order in each call: count and record, then call
 // the inner object on the same thread, outside any lock, and give back its result bit for bit.
+//
+// After its last Release the object is a husk for a while: it keeps its memory, calls nobody, and
+// answers S_OK. A provider that gives one reference too many back may have got away with it as long
+// as Outlook held one of its own; it must not crash because of us. The first such call is noted.
 #ifndef MAPISYNC_SRC_CALLBACK_H_
 #define MAPISYNC_SRC_CALLBACK_H_
 
@@ -31,9 +35,13 @@ class Callback final : public ProgressCallback {
     void* const* sync_done_event = nullptr;  // weak: what to compare Done's handle with.
     bool close_done_event = false;           // Sink: close Done's handle.
   };
+  // How many objects stay husks at a time; with one more the oldest is freed.
+  static constexpr std::uint32_t kMaxHusks = 64;
 
   // Memory for one, with one reference. Null if there is none. The session is opened by the caller.
-  static Callback* Create(const Settings& settings) noexcept;
+  // sib: if not null, its first ulSize bytes are copied, with the object as their punkCallBack;
+  // that is at least as far as punkCallBack.
+  static Callback* Create(const Settings& settings, const mapisync_mapisib* sib = nullptr) noexcept;
   // Takes back what Create() gave, as if it had never been; `inner` stays the caller's.
   void Abandon() noexcept;
   // Opens its session. False: it records nothing. Before anybody else knows the object.
@@ -43,6 +51,12 @@ class Callback final : public ProgressCallback {
   // The caller has a reference to whatever it is; the pointer is only compared.
   static Callback* Find(const void* object) noexcept;
   Session& session() noexcept { return session_; }
+  bool is_tee() const noexcept { return settings_.inner != nullptr; }
+  // The copy that Create() made; lives as long as the object.
+  mapisync_mapisib* sib() noexcept { return reinterpret_cast<mapisync_mapisib*>(this + 1); }
+  // SynchronizeInBackground returned. event: *phSyncDoneEvent, to compare Done's handle with from
+  // now on.
+  void Returned(Hresult result, std::uint64_t duration_us, const void* event) noexcept;
 
   Hresult MAPISYNC_CALL QueryInterface(const Guid& iid, void** object) noexcept override;
   std::uint32_t MAPISYNC_CALL AddRef() noexcept override;
@@ -56,14 +70,21 @@ class Callback final : public ProgressCallback {
   explicit Callback(const Settings& settings) noexcept : settings_(settings) {}
   ~Callback() = default;  // Release() and Abandon() only.
 
+  void NoteOnce(std::atomic<bool>* noted, Text key, Text value) noexcept;
+  void BecomeHusk() noexcept;
+  std::uint64_t Late(const char* method) noexcept;
   HandleMatch Match(const void* handle) const noexcept;
   template <typename Call>
   Hresult Forward(Method method, std::uint64_t call, Call&& inner) noexcept;
 
   std::atomic<std::uint32_t> refs_{1};
   std::atomic<bool> iid_noted_{false};
+  std::atomic<bool> late_noted_{false};
   std::atomic<bool> event_closed_{false};
-  bool recording_ = false;
+  std::atomic<bool> husk_{false};
+  bool has_session_ = false;
+  std::atomic<bool> recording_{false};  // It has a session, which is open.
+  std::atomic<const void*> returned_event_{nullptr};
   Settings settings_;
   Session session_;
 };

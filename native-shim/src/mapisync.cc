@@ -7,6 +7,7 @@
 #include "recorder.h"
 #include "sha256.h"
 #include "utf8.h"
+#include "wrap.h"
 
 namespace mapisync {
 namespace {
@@ -63,6 +64,15 @@ Callback* Tee(Unknown* callback, const mapisync_options& options) noexcept {
   return nullptr;
 }
 
+// The object in the place of `sync`, or null where there is to be none.
+Wrap* WrapSync(Sync* sync, const mapisync_options& options) noexcept {
+  const bool force = (options.flags & MAPISYNC_FORCE) != 0;
+  if (Recorder::Start(force) == nullptr) return nullptr;
+  const Utf8Name provider(options.provider);
+  const Utf8Name store(options.store);
+  return Wrap::Create(sync, force, provider.text(), store.text());
+}
+
 }  // namespace
 }  // namespace mapisync
 
@@ -78,6 +88,16 @@ void* mapisync_tee(void* callback, const mapisync_options* options) noexcept {
   if (Callback* tee = mapisync::Tee(unknown, mapisync::ReadOptions(options))) return tee;
   unknown->AddRef();
   return callback;
+}
+
+void* mapisync_wrap(void* sync, const mapisync_options* options) noexcept {
+  if (sync == nullptr) return nullptr;
+  auto* const provider = static_cast<mapisync::Sync*>(sync);
+  if (mapisync::Sync* wrap = mapisync::WrapSync(provider, mapisync::ReadOptions(options))) {
+    return wrap;
+  }
+  provider->AddRef();
+  return sync;
 }
 
 void* mapisync_sink(const mapisync_options* options) noexcept {

@@ -79,6 +79,7 @@ bool Session::Open(Ring* ring, const Recorder* recorder, const mapisync::Open& o
 
 void Session::Close() noexcept {
   if (Usable()) ring_->CloseSession(slot_, NowUs(), ThreadId());
+  slot_ = nullptr;
 }
 
 std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
@@ -177,6 +178,14 @@ std::uint64_t Session::Done(std::uint32_t hresult, HandleMatch handle) noexcept 
   return call;
 }
 
+void Session::Returned(std::uint32_t hresult, std::uint64_t duration_us, bool event_set) noexcept {
+  if (!Usable()) return;
+  unsigned char body[kSmallBodyBytes];
+  const std::size_t size = EncodeReturned(StampAt(NowUs()), hresult, duration_us, event_set,
+                                          {body, sizeof body - kSlackBytes});
+  Must(body, size, Loss::kOther);
+}
+
 void Session::Note(Text key, Text value) noexcept {
   if (key.data == nullptr || value.data == nullptr || !Usable()) return;
   unsigned char body[kSmallBodyBytes];
@@ -216,7 +225,7 @@ void Session::Leave(const Inside& inside, std::uint32_t hresult) noexcept {
 
 bool Session::Must(unsigned char* body, std::size_t size_bytes, Loss loss) noexcept {
   if (ring_->Append(body, size_bytes, Room::kMust) != 0) return true;
-  slot_->Count(SessionSlot::kLost);
+  if (slot_ != nullptr) slot_->Count(SessionSlot::kLost);
   ring_->CountLost(loss);
   return false;
 }

@@ -20,7 +20,7 @@ class Session {
   // Records `open`. False if there is no slot or no room, which is counted, or in a forked child;
   // then nothing else may be called. recorder: whose ring it is; null in tests, where nobody forks.
   bool Open(Ring* ring, const Recorder* recorder, const mapisync::Open& open) noexcept;
-  // Records `close`. Nothing may run beside it or be called after it.
+  // Records `close`. Nothing may run beside it, and only Note() be called after it.
   void Close() noexcept;
 
   // The seq of `open`.
@@ -31,6 +31,8 @@ class Session {
   std::uint64_t Progress(const char16_t* text, std::uint32_t index, std::uint32_t max) noexcept;
   std::uint64_t Error(std::uint32_t hresult, const char16_t* text) noexcept;
   std::uint64_t Done(std::uint32_t hresult, HandleMatch handle) noexcept;
+  // SynchronizeInBackground returned. event_set: *phSyncDoneEvent is not NULL.
+  void Returned(std::uint32_t hresult, std::uint64_t duration_us, bool event_set) noexcept;
   // NULL key or value: nothing is recorded.
   void Note(Text key, Text value) noexcept;
 
@@ -56,7 +58,7 @@ class Session {
   Stamp StampAt(std::uint64_t time_us) const noexcept;
 
   Ring* ring_ = nullptr;                // weak
-  SessionSlot* slot_ = nullptr;         // weak
+  SessionSlot* slot_ = nullptr;         // weak; null after Close()
   const Recorder* recorder_ = nullptr;  // weak
   std::uint64_t id_ = 0;
   std::uint32_t template_used_ = 0;

@@ -332,6 +332,28 @@ void SurvivesReleaseBesideCalls() {
   }
 }
 
+void IsAHuskAfterItsLastRelease() {
+  Fixture f;
+  f.inner.result = kFail;
+  f.object->Release();
+  CHECK_EQ(f.inner.refs.load(), 0u);
+  CHECK_EQ(f.object->Error(kFail, u"late"), kOk);
+  CHECK_EQ(f.object->Progress(u"late", 1, 2), kOk);
+  CHECK_EQ(f.object->Done(&f, kOk), kOk);
+  f.object->AddRef();
+  CHECK_EQ(f.object->Release(), 0u);
+  CHECK_EQ(f.inner.last, std::string());
+  CHECK_EQ(f.inner.refs.load(), 0u);
+  CHECK_EQ(Kinds(f.t), std::string("open close note"));
+  CHECK_EQ(Elements(f.t, Kind::kNote),
+           "\xb2"
+           "used_after_release\xa5"
+           "Error");
+  // So many later ones make room for the next; the sanitizers see to the rest.
+  for (std::uint32_t i = 1; i < Callback::kMaxHusks; i++) Callback::Create({})->Release();
+  CHECK_EQ(f.object->Done(nullptr, kOk), kOk);
+}
+
 void ComparesHandles() {
   int events[2];
   void* sync_event = nullptr;
@@ -492,6 +514,7 @@ int main() {
       {"Release() inside Done is survived", mapisync::SurvivesReleaseInsideACall},
       {"Release() beside calls closes once, with exact counts",
        mapisync::SurvivesReleaseBesideCalls},
+      {"after its last Release() it is a husk", mapisync::IsAHuskAfterItsLastRelease},
       {"Done compares its handle", mapisync::ComparesHandles},
       {"Done closes its handle only for a sink that was asked to",
        mapisync::ClosesAHandleOnlyIfAsked},

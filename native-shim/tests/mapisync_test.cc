@@ -99,6 +99,10 @@ void ChecksThatNothingIsRecorded() {
   CHECK(mapisync_tee(nullptr, nullptr) == nullptr);
   CHECK(mapisync_tee(&inner, nullptr) == &inner);
   CHECK_EQ(inner.refs.load(), 2u);
+  // Any object will do where no method but AddRef() is called.
+  CHECK(mapisync_wrap(nullptr, nullptr) == nullptr);
+  CHECK(mapisync_wrap(&inner, nullptr) == &inner);
+  CHECK_EQ(inner.refs.load(), 3u);
   char id[MAPISYNC_SESSION_ID_CHARS] = "unchanged";
   CHECK_EQ(mapisync_session_id(&inner, id), 0);
   CHECK_EQ(std::string(id), std::string());

@@ -22,8 +22,9 @@ const LAST_FIRST_INDEX = 1;
 const FLOOD_PER_SECOND = 10_000;
 const FLOOD_FOR_US = 5_000_000;
 const HANDLE_DIFFERS = 3;
-/** The key under which the shim notes an interface that it does not know. */
+/** Keys under which the shim notes what it sees itself: PROTOCOL.md, Notes of the shim. */
 const UNKNOWN_IID = 'unknown_iid';
+const USED_AFTER_RELEASE = 'used_after_release';
 
 /** Fires a check, unless it has fired in this session. */
 export function fire(
@@ -165,6 +166,7 @@ export function judgeNote(
   emit: Emit,
 ): void {
   if (note.key === UNKNOWN_IID) fire(state, 'MS031', cause, note.value, emit);
+  if (note.key === USED_AFTER_RELEASE) fire(state, 'MS010', cause, note.value, emit);
 }
 
 /** A session of the same store began while the other ran. */

@@ -418,7 +418,7 @@ describe('with mapisync in between', () => {
 
   test('a sink records in its place', () => {
     mkdirSync(join(scratch, 'state'), { recursive: true, mode: 0o700 });
-    const result = run(['--sink', '--shim', shim]);
+    const result = run(['--attach', 'sink', '--shim', shim]);
     expect(result.code).toBe(0);
     expect(result.report.sessions).toHaveLength(1);
     // open, each call, close.
@@ -487,9 +487,9 @@ describe('trouble', () => {
     ['a stray argument', () => ['stray'], 2, /Unexpected argument "stray"/],
     [
       'a sink without library',
-      () => ['--sink', '--shim', 'none'],
+      () => ['--attach', 'sink', '--shim', 'none'],
       2,
-      /--sink needs the mapisync library/,
+      /--attach sink needs the mapisync library/,
     ],
     [
       'a trace that cannot be written',

@@ -66,7 +66,6 @@ struct SwitchOption {
   bool Options::*target;
 };
 constexpr SwitchOption kSwitches[] = {
-    {"--sink", &Options::sink},
     {"--json", &Options::json},
     {"--quiet", &Options::quiet},
     {"--help", &Options::help},
@@ -82,6 +81,11 @@ std::string Apply(const std::string& name, const std::string& value, Options* op
     }
     options->*option.target = value;
     return "";
+  }
+  if (name == "--attach") {
+    options->attach = value;
+    if (value == "tee" || value == "wrap" || value == "sink") return "";
+    return "--attach must be tee, wrap or sink, not \"" + value + "\"";
   }
   if (name == "--callback") {
     if (ParseBehaviour(value, &options->callback)) return "";
@@ -124,7 +128,8 @@ const char kHelp[] =
     "  --calls-per-second N  pace of Progress (default: 0, as fast as possible)\n"
     "  --callback KIND       plain (default), absent, slow=MS, fail=HRESULT, crash, hang\n"
     "  --stores N            several syncs at once, into DIR/1, DIR/2, ... (scenario 10: 2)\n"
-    "  --sink                record with a mapisync sink instead of the provider's tee\n"
+    "  --attach WAY          tee (default) and wrap: the provider records; sink: this program "
+    "does\n"
     "  --hold MS             stay alive after the sync\n"
     "  --flush MS            before the end wait until a daemon has everything, at most so long\n"
     "  --trace FILE          write each call to the callback as a line of JSON\n"
@@ -154,9 +159,10 @@ std::string ParseOptions(const std::vector<std::string>& arguments, Options* opt
   if (options->help) return "";
   if (options->maildir.empty()) return "--maildir is missing: name the Maildir to read";
   if (options->store.empty()) return "--store is missing: name the folder to write";
-  if (options->sink && options->shim == "none") return "--sink needs the mapisync library";
-  if (options->sink && options->callback.kind == Behaviour::kAbsent) {
-    return "--sink is a callback, so it does not go with --callback absent";
+  const bool sink = options->attach == "sink";
+  if (sink && options->shim == "none") return "--attach sink needs the mapisync library";
+  if (sink && options->callback.kind == Behaviour::kAbsent) {
+    return "--attach sink is a callback, so it does not go with --callback absent";
   }
   if (options->scenario == "10" && !stores_given) options->stores = 2;
   return "";

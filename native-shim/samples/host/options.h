@@ -24,7 +24,7 @@ struct Options {
   uint32_t hold_ms = 0;
   uint32_t flush_ms = 0;
   bool flush = false;
-  bool sink = false;
+  std::string attach = "tee";  // tee, wrap, sink
   bool json = false;
   bool quiet = false;
   bool help = false;

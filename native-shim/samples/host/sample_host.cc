@@ -27,7 +27,7 @@ std::string LoadShim(const Options& options, const std::filesystem::path& provid
   const std::filesystem::path path =
       given ? os::PathOf(options.shim) : ShimBeside(provider.parent_path());
   std::error_code error;
-  if (!given && !options.sink && !std::filesystem::exists(path, error)) return "";
+  if (!given && options.attach != "sink" && !std::filesystem::exists(path, error)) return "";
   std::string why;
   if (shim->Load(path, &why)) return "";
   return "Cannot load the mapisync library " + os::Utf8Of(path) + ": " + why +

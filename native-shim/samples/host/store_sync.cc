@@ -30,7 +30,8 @@ std::string StoreSync::Configuration() const {
                      "\ncalls_per_second=" + options_.calls_per_second + "\n";
   if (several) text += "label=" + LastPart(options_.maildir) + " " + number + "\n";
   // With a sink the provider must not record the same calls once more.
-  if (options_.sink) return text + "shim=none\n";
+  if (options_.attach == "sink") return text + "shim=none\n";
+  text += "attach=" + options_.attach + "\n";
   return options_.shim.empty() ? text : text + "shim=" + options_.shim + "\n";
 }
 
@@ -46,7 +47,7 @@ std::string StoreSync::Create(const ProviderLibrary& library) {
 }
 
 void StoreSync::Start() {
-  if (options_.sink) {
+  if (options_.attach == "sink") {
     const std::u16string store = ToUtf16(LastPart(options_.maildir));
     mapisync_options how = {};
     how.size = sizeof how;
@@ -65,7 +66,15 @@ void StoreSync::Start() {
     sib_.punkCallBack = static_cast<mapisync::Unknown*>(callback_.get());
   }
   sib_.phSyncDoneEvent = &event_;
-  started_ = sync_->SynchronizeInBackground(&sib_);
+  // As Outlook does: it has the store object, and asks for the interface.
+  void* asked = nullptr;
+  if (Failed(sync_->QueryInterface(kIidSync, &asked)) || !asked) {
+    started_ = kNoInterface;
+    return;
+  }
+  auto* const sync = static_cast<mapisync::Sync*>(asked);
+  started_ = sync->SynchronizeInBackground(&sib_);
+  sync->Release();
 }
 
 void StoreSync::Finish() {

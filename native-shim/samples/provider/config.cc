@@ -24,6 +24,9 @@ std::string Apply(const std::string& key, const std::string& value, Config* conf
     config->label = value;
   } else if (key == "shim") {
     config->shim = value;
+  } else if (key == "attach") {
+    config->wrap = value == "wrap";
+    if (!config->wrap && value != "tee") return "attach must be tee or wrap, not \"" + value + "\"";
   } else if (key == "scenario") {
     config->scenario = FindScenario(value);
     if (!config->scenario) return "no scenario \"" + value + "\"; there are:\n" + ScenarioList();

@@ -12,7 +12,8 @@ struct Config {
   std::string maildir;
   std::string store;
   std::string label;
-  std::string shim;  // path, "none", or "" for the default
+  bool wrap = false;  // record by mapisync_wrap(), not by mapisync_tee()
+  std::string shim;   // path, "none", or "" for the default
   const Scenario* scenario = nullptr;
   double calls_per_second = 0;  // 0: as fast as possible
 };

@@ -1,7 +1,8 @@
 // A MAPI store provider's background sync, without the rest of the provider: IMAPISync over a
 // Maildir.
 //
-// Read TakeCallback() in sync_run.cc to see how a provider adopts mapisync.
+// A provider adopts mapisync by mapisync_tee(), in TakeCallback() in sync_run.cc, or by
+// mapisync_wrap(), in QueryInterface() here; the sample can do either.
 #include <atomic>
 #include <cstddef>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <mutex>
 #include <new>
 
+#include "../shared/text.h"
 #include "config.h"
 #include "sync_run.h"
 
@@ -18,11 +20,20 @@ namespace {
 // Free-threaded, as MAPI objects are. A run holds a reference.
 class SampleSync final : public mapisync::Sync, public CountsSource, private RunOwner {
  public:
-  SampleSync(Config config, const Shim& shim) : config_(std::move(config)), shim_(shim) {}
+  SampleSync(Config config, const Shim& shim)
+      : config_(std::move(config)), shim_(shim), label_(ToUtf16(config_.label)) {
+    wrap_options_.size = sizeof wrap_options_;
+    wrap_options_.provider = u"mapisync sample";
+    wrap_options_.store = label_.c_str();
+  }
 
   Hresult MAPISYNC_CALL QueryInterface(const mapisync::Guid& iid, void** object) noexcept override {
     if (!object) return kInvalidParameter;
     *object = nullptr;
+    if (SameGuid(iid, kIidSync) && config_.wrap && shim_.wrap) {
+      *object = shim_.wrap(static_cast<mapisync::Sync*>(this), &wrap_options_);
+      return kOk;
+    }
     if (SameGuid(iid, kIidUnknown) || SameGuid(iid, kIidSync)) {
       *object = static_cast<mapisync::Sync*>(this);
     } else if (SameGuid(iid, kIidCounts)) {
@@ -83,6 +94,8 @@ class SampleSync final : public mapisync::Sync, public CountsSource, private Run
 
   const Config config_;
   const Shim shim_;
+  const std::u16string label_;
+  mapisync_options wrap_options_ = {};
   std::atomic<uint32_t> references_{1};
   std::atomic<bool> busy_{false};
   std::mutex lock_;  // Guards newest_.

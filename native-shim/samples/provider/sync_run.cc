@@ -37,7 +37,7 @@ Hresult SyncRun::Start(const Config& config, const Shim& shim, const mapisync_ma
 void SyncRun::TakeCallback(const mapisync_mapisib& sib) {
   auto* given = static_cast<mapisync::Unknown*>(sib.punkCallBack);
   if (!given) return;
-  if (shim_.tee) {
+  if (shim_.tee && !config_.wrap) {
     const std::u16string store = ToUtf16(config_.label);
     mapisync_options options = {};
     options.size = sizeof options;

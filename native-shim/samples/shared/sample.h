@@ -22,9 +22,10 @@
 //   maildir           folder to read, required
 //   store             folder to write, required; made if absent
 //   label             name of the store; default: the last part of maildir
-//   shim              path of the mapisync library, or `none`; default: beside the provider, if
-//   there scenario          how to behave, one of provider/scenarios.cc; default 2 calls_per_second
-//   pace of Progress; 0, the default, is as fast as possible
+//   shim              path of the mapisync library, or `none`; default: beside the provider
+//   attach            how to use it: `tee`, the default, or `wrap`
+//   scenario          how to behave, one of provider/scenarios.cc; default 2
+//   calls_per_second  pace of Progress; 0, the default, is as fast as possible
 // sync: receives the object, or NULL on failure.
 // Returns an HRESULT. Entry points of other providers may have other names, but this type.
 using MapisyncSampleCreateFunction = int32_t (*)(const char* config, void** sync);

@@ -17,7 +17,8 @@ bool Shim::Load(const std::filesystem::path& path, std::string* why) {
   void* module = os::LoadModule(path, why);
   if (!module) return false;
   Shim found;
-  if (Find(module, "mapisync_tee", &found.tee) && Find(module, "mapisync_sink", &found.sink) &&
+  if (Find(module, "mapisync_tee", &found.tee) && Find(module, "mapisync_wrap", &found.wrap) &&
+      Find(module, "mapisync_sink", &found.sink) &&
       Find(module, "mapisync_session_id", &found.session_id) &&
       Find(module, "mapisync_get_status", &found.get_status) &&
       Find(module, "mapisync_flush", &found.flush)) {

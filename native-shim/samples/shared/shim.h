@@ -13,6 +13,7 @@ namespace sample {
 // Functions are NULL where there is no library. Once loaded it stays, as its worker thread does.
 struct Shim {
   decltype(&mapisync_tee) tee = nullptr;
+  decltype(&mapisync_wrap) wrap = nullptr;
   decltype(&mapisync_sink) sink = nullptr;
   decltype(&mapisync_session_id) session_id = nullptr;
   decltype(&mapisync_get_status) get_status = nullptr;

@@ -159,6 +159,11 @@ const TABLE: [string, Steps, string[]][] = [
   ],
   ['Done, then failed', (s) => [s.done(S_OK), s.returned(NETWORK), s.close()], ['MS008']],
   ['Done, then returned', (s) => [s.done(S_OK), s.returned(S_OK), s.close()], []],
+  [
+    'a husk was called',
+    (s) => [s.done(S_OK), s.close(), s.note('used_after_release', 'Error')],
+    ['MS010'],
+  ],
   ['Progress after Release', (s) => [s.done(S_OK), s.close(), s.progress(1, 2)], ['MS010']],
   [
     'Error, Done after Release',
