@@ -342,9 +342,10 @@ function takeProgress(
   emit: Emit,
 ): void {
   const { last, text: textBefore } = state;
-  const before = { call: last.call, index: last.index, max: last.max };
+  const { call: callBefore, index: indexBefore, max: maxBefore } = last;
   takeCall(state, call, timeUs, index, max, text);
-  if (index > max || index < before.index || max !== before.max) {
+  if (index > max || index < indexBefore || max !== maxBefore) {
+    const before = { call: callBefore, index: indexBefore, max: maxBefore };
     judgeBar(state, cause, { call, index, max }, before, state.text === textBefore, emit);
   }
   if (isFloodWindowOver(state, timeUs)) judgeFlood(state, cause, call, emit);

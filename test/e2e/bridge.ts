@@ -81,6 +81,9 @@ export function bridgeTests(system: System): void {
       expect(error.name).toMatch(/^MAPI_E_/);
     }
     expect(byCode).toEqual(told.errors);
+    // Errors of single messages, and S_OK at the end: worth a note, no fault.
+    const checks = named(records, 'session.check').map((r) => [r.check.code, r.check.severity]);
+    expect(checks).toEqual([['MS020', 'note']]);
     expect(told.calls.errors).toBeGreaterThan(0);
     expect(existsSync(join(bench.state, 'endpoint'))).toBe(false);
     expect(readdirSync(join(bench.state, 'rings'))).toEqual([]);
@@ -192,23 +195,27 @@ export function bridgeTests(system: System): void {
     expect(existsSync(bench.state)).toBe(false);
   });
 
-  test.for<[number, string[], (records: JournalLine[]) => void]>([
+  /** What the checks say of each; only the odd ones break the contract. */
+  test.for<[string, string, string[], ((records: JournalLine[]) => void)?]>([
     [
-      1,
-      ['text once, then NULL texts'],
+      '1',
+      'text once, then NULL texts',
+      [],
       (records) => {
         const texts = new Set(named(records, 'session.progress').map((r) => r.progress.text));
         expect(texts.size).toBe(1);
       },
     ],
     [
-      2,
-      ['restarts per folder'],
+      '2',
+      'restarts per folder',
+      [],
       (records) => expect(named(records, 'session.ended')[0]!.phases.length).toBeGreaterThan(1),
     ],
     [
-      3,
-      ['(0, 0) phase marks with empty text'],
+      '3',
+      '(0, 0) phase marks with empty text',
+      [],
       (records) => {
         // They come and go faster than session.progress is written, so the phases tell of them.
         const { phases } = named(records, 'session.ended')[0]!;
@@ -218,14 +225,16 @@ export function bridgeTests(system: System): void {
       },
     ],
     [
-      4,
-      ['bursts'],
+      '4',
+      'bursts',
+      [],
       (records) =>
         expect(named(records, 'session.ended')[0]!.totals.progress).toBeGreaterThan(2000),
     ],
     [
-      7,
-      ['warnings, NULL texts, the same ten times'],
+      '7',
+      'warnings, NULL texts, the same ten times',
+      ['MS022', 'MS020'],
       (records) => {
         const errors = named(records, 'session.error');
         expect(errors.some((r) => r.error.severity === 'success')).toBe(true);
@@ -234,16 +243,24 @@ export function bridgeTests(system: System): void {
       },
     ],
     [
-      13,
-      ['a long plain sync'],
+      '13',
+      'a long plain sync',
+      [],
       (records) => expect(named(records, 'session.ended')[0]!.outcome).toBe('ok'),
     ],
-  ])('scenario %i: %s', async ([number, , look]) => {
+    ['5', 'odd texts', []],
+    ['6', 'odd counts', ['MS004', 'MS005', 'MS006']],
+    ['8', 'SynchronizeInBackground returns after Done', []],
+    ['9', 'Done, Progress and Done again', ['MS001', 'MS002']],
+    ['9-no-done', 'no Done', ['MS003']],
+  ])('scenario %s: %s', async ([number, , codes, look]) => {
     bench = new Bench(system);
     const daemon = await bench.daemon();
-    const args = ['--scenario', String(number), '--flush', '5000'];
+    const args = ['--scenario', number, '--flush', '5000'];
     const ran = await sync({ broken: 0, args }).ended;
-    expect([ran.stderr, ran.code]).toEqual(['', 0]);
+    const odd = number === '9-no-done';
+    expect(ran.code).toBe(odd ? 1 : 0);
+    if (!odd) expect(ran.stderr).toBe('');
     const { calls } = JSON.parse(ran.stdout);
     await until('the end of the session', () => named(bench.records(), 'session.ended').length);
     await bench.stop(daemon);
@@ -251,7 +268,13 @@ export function bridgeTests(system: System): void {
     const [ended] = named(records, 'session.ended');
     expect(ended!.totals.progress).toBe(calls.progress);
     expect(named(records, 'session.error')).toHaveLength(calls.errors);
-    look(records);
+    expect(
+      named(records, 'session.check')
+        .map((r) => r.check.code)
+        .sort(),
+    ).toEqual([...codes].sort());
+    expect(ended!.totals.checks).toBe(codes.length);
+    look?.(records);
   });
 
   test.for<[string, string[], RegExp]>([
