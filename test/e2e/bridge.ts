@@ -351,4 +351,27 @@ export function bridgeTests(system: System): void {
     expect(seen.map(({ cursor, ...record }) => record)).toEqual(wanted);
     for (const { cursor } of seen) expect(cursor).toMatch(/^\d+:\d+$/);
   });
+
+  test('a recorded sync, replayed, is judged as the first one was', async () => {
+    bench = new Bench(system);
+    const daemon = await bench.daemon();
+    const file = join(bench.scratch, 'one.mapisync');
+    const recorder = bench.mapisync('record', '--next', '--file', system.path(file));
+    await until('the recorder', () => recorder.stderr().includes('Waiting'), 30_000);
+    await sync({ messages: 20, broken: 4, args: ['--flush', '5000'] }).ended;
+    expect(await recorder.ended).toMatchObject({ code: 0 });
+    const replayed = await bench.mapisync('replay', system.path(file), '--speed', 'max').ended;
+    expect([replayed.code, replayed.stderr]).toEqual([0, expect.stringContaining('Replayed')]);
+    const shown = await bench.mapisync('show', '^0', '--json').ended;
+    expect(JSON.parse(shown.stdout)).toMatchObject({
+      verdict: { code: 'ok_with_errors', text: expect.stringContaining('with 4 errors') },
+      totals: { errors: 4, lost: 0 },
+    });
+    await bench.stop(daemon);
+    const ends = named(check(bench.records()), 'session.ended');
+    const [first, second] = ends.map(({ outcome_reason, duration_us, totals, phases }) => {
+      return { outcome_reason, duration_us, totals, phases };
+    });
+    expect(second).toEqual(first);
+  });
 }
