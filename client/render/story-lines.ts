@@ -7,7 +7,7 @@ import {
   type StoryPhase,
   SURE_SILENCE_US,
 } from '../../protocol/session/story.ts';
-import { callText } from '../../protocol/session/verdict.ts';
+import { callText, exitCodeText } from '../../protocol/session/verdict.ts';
 import type { Watched } from '../view.ts';
 import { bar, layOut, renderRow } from './columns.ts';
 import { count, grouped } from './numbers.ts';
@@ -153,7 +153,7 @@ function factLines(
 
 function exitText({ exit }: Story): string {
   if (!exit) return '';
-  const code = exit.code === undefined ? '' : ` with ${exit.code}`;
+  const code = exit.code === undefined ? '' : ` with ${exitCodeText(exit.code)}`;
   return `, ${exit.crashed ? 'crashed' : 'ended'}${code}`;
 }
 

@@ -6,6 +6,7 @@ import type { ErrorClass, ProgressFields } from '../records/record.ts';
 import { durationText } from './drafts.ts';
 import { count, named } from './outcome.ts';
 import type { Facts, StoryStall } from './story.ts';
+import { hex32 } from './sync-flags.ts';
 
 interface Row {
   readonly code: string;
@@ -21,6 +22,7 @@ const MIN_SLOW_US = 5_000_000;
 /** As many times the usual is slow. */
 const SLOW_TIMES = 2;
 const LONG_SILENCE_US = 30_000_000;
+const FIRST_EXCEPTION = 0x80000000;
 
 export function judgeStory(facts: Facts): { readonly code: string; readonly text: string } {
   const row = VERDICTS.find(({ when }) => when(facts)) as Row;
@@ -229,8 +231,13 @@ const nameOf = (error: Facts['done']): string => (error ? named(error) : 'a code
 
 function died({ process, exit }: Facts): string {
   const name = process?.executable?.name || 'The process';
-  const code = exit?.code === undefined ? '' : ` with exit code ${exit.code}`;
+  const code = exit?.code === undefined ? '' : ` with exit code ${exitCodeText(exit.code)}`;
   return `${name} ${exit?.crashed ? 'crashed' : 'ended'}${code}`;
+}
+
+/** `1`, `0xC0000005`: Windows' exceptions are known by their hex. */
+export function exitCodeText(code: number): string {
+  return code >= FIRST_EXCEPTION ? hex32(code) : String(code);
 }
 
 /** `; its last call was 30/400 "Inbox"` */

@@ -118,7 +118,7 @@ const CASES: [string, Case, string][] = [
       frames: half,
       gone: { exitCode: 0xc0000005, crashed: true, inCallback: [{ method: 1, thread: 4711 }] },
     },
-    'OUTLOOK.EXE crashed with exit code 3221225477 while thread 4711 was inside Outlook\'s Progress: look at Outlook first; its last call was 30/400 "Inbox"',
+    'OUTLOOK.EXE crashed with exit code 0xC0000005 while thread 4711 was inside Outlook\'s Progress: look at Outlook first; its last call was 30/400 "Inbox"',
   ],
   [
     'died_stuck_in_outlook',
@@ -133,7 +133,7 @@ const CASES: [string, Case, string][] = [
   [
     'crashed',
     { ...GONE, frames: half, gone: { exitCode: 0xc0000005, crashed: true } },
-    'OUTLOOK.EXE crashed with exit code 3221225477 while no call was inside Outlook\'s callback: the provider or another part of the process; its last call was 30/400 "Inbox"',
+    'OUTLOOK.EXE crashed with exit code 0xC0000005 while no call was inside Outlook\'s callback: the provider or another part of the process; its last call was 30/400 "Inbox"',
   ],
   [
     'abandoned',

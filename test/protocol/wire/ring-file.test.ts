@@ -170,12 +170,7 @@ describe('readRing() finds', () => {
       'h1 c2',
       0,
     ],
-    [
-      'an unknown kind',
-      new Image().put(COMMITTED, ofKind(99, clock(1))).commit(),
-      'u1 c2',
-      0,
-    ],
+    ['an unknown kind', new Image().put(COMMITTED, ofKind(99, clock(1))).commit(), 'u1 c2', 0],
     [
       'a hole where an unknown kind has no header',
       new Image().put(COMMITTED, Uint8Array.of(0x91, 99)).commit(),
