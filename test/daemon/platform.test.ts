@@ -231,8 +231,12 @@ describe('connect()', () => {
     const real = readEndpoint(path);
     const impostor = join(stateDir, 'impostor');
     let heard = 0;
+    let closed = false;
     const server = createServer((socket) => {
       socket.on('error', () => {});
+      socket.on('close', () => {
+        closed = true;
+      });
       socket.on('data', (bytes) => {
         heard += bytes.length;
         // What a daemon would say, but for the proof.
@@ -247,6 +251,7 @@ describe('connect()', () => {
     cleanUp(() => server.close());
     writeEndpoint(path, { ...real, pipe: impostor });
     expect(await thrown(() => at(stateDir))).toMatchObject({ reason: 'unsafe', exitCode: 8 });
+    await until('all that it said has come', () => closed);
     expect(heard).toBe(48);
   });
 

@@ -38,11 +38,15 @@ export async function startDaemon(stateDir, { folder = dist } = {}) {
     said += bytes;
   });
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  await until('the daemon is ready', () => {
-    if (child.exitCode !== null)
-      throw new Error(`The daemon ended with ${child.exitCode}: ${said}`);
-    return existsSync(join(stateDir, 'endpoint')) && said.includes('ready');
-  });
+  await until(
+    'the daemon is ready',
+    () => {
+      if (child.exitCode !== null)
+        throw new Error(`The daemon ended with ${child.exitCode}: ${said}`);
+      return existsSync(join(stateDir, 'endpoint')) && said.includes('ready');
+    },
+    60_000,
+  );
   const end = (signal) => {
     child.kill(signal);
     return ended;

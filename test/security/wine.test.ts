@@ -114,6 +114,21 @@ describe.skipIf(!wine)('under Wine', { timeout: 180_000 }, () => {
     expect(Math.max(...peers)).toBe(0);
   });
 
+  test('the access matrix runs as far as Wine goes', async () => {
+    bench = new Bench(wine!);
+    const script = wine!.path(join(root, 'test', 'security', 'windows', 'matrix.mjs'));
+    const folder = join(bench.scratch, 'matrix');
+    const ran = await runProgram(wine!, node, [script, wine!.path(folder)], {
+      scratch: bench.scratch,
+      env: { NODE_SKIP_PLATFORM_CHECK: '1' },
+    }).ended;
+    const table = readable(join(folder, 'table.txt')) ?? ran.stderr;
+    expect(table).toContain('ok      same user: connected');
+    expect(table).toContain('ok      elevated daemon is noticed: true');
+    expect(table).not.toContain('FAILED');
+    expect(ran.code).toBe(0);
+  });
+
   test('an elevated daemon is refused: exit 8', async () => {
     // Wine runs everybody elevated, so the exception for Wine is taken out of a copy.
     bench = new Bench(wine!);
