@@ -169,6 +169,8 @@ export interface RecordDraft {
   readonly since_last_call_us?: number;
   /** `session.ended`: no call for so long, at most; time in which the machine slept is not counted. */
   readonly longest_silence_us?: number;
+  /** `session.ended`: what a sync of this store usually takes; absent before there were some. */
+  readonly usual_us?: number;
   /** `session.ended` came 5 s after `Done`, and the callback was not released yet. */
   readonly unreleased?: true;
   readonly totals?: {

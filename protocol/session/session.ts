@@ -650,6 +650,7 @@ function end(
       duration_us: durationUs,
       since_last_call_us: Math.max(0, cause.timeUs - state.lastCallUs),
       longest_silence_us: Math.max(state.silenceUs, until - state.lastCallUs - state.excusedUs),
+      ...(state.usual === null ? {} : { usual_us: state.usual.durationUs }),
       ...(released ? {} : { unreleased: true }),
       totals: totalsOf(state, durationUs),
       phases: listPhases(state.phases, mark, state.last),

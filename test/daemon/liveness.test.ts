@@ -253,7 +253,7 @@ test('a store that is often silent for long is given more time, also after a res
   await first.said();
   await first.journal.close(1000);
   const second = await bench(first.stateDir);
-  new Provider(second.hub);
+  const provider = new Provider(second.hub);
   second.pass(74);
   expect(await second.said()).toEqual([]);
   second.pass(1);
@@ -262,4 +262,7 @@ test('a store that is often silent for long is given more time, also after a res
   expect(stall?.stall?.threshold_us).toBe(75 * SECOND);
   const live = second.hub.liveSession(stall!.session!.id);
   expect(live?.usual_us).toBe(25 * SECOND);
+  provider.frame((script) => script.close());
+  await second.said();
+  expect(named(journalOf(first.stateDir), 'session.ended').at(-1)?.usual_us).toBe(25 * SECOND);
 });
