@@ -451,12 +451,13 @@ export class Hub {
     const passedUs = nowUs - this.#lastTickUs;
     this.#lastTickUs = nowUs;
     const held = this.#deps.journal().state === 'full' || this.#paused || passedUs > SLEPT_US;
-    const { quietUs } = this.#deps;
     for (const session of this.#live.values()) {
       // While a shim is away nobody knows what its provider does.
       const knows = !held && this.#rings.get(session.origin.ring)?.peer !== undefined;
       if (!knows) excuse(session, passedUs);
       const heardUs = this.#heardUs(session.origin.ring, nowUs);
+      const isBehind = this.#isBehind(session.origin.ring, nowUs);
+      const quietUs = isBehind ? Number.POSITIVE_INFINITY : this.#deps.quietUs;
       tick(session, nowUs, this.#collect, { quietUs, heardUs });
       const decided = this.#drafts.length > 0;
       this.#appendDecision();
@@ -477,6 +478,14 @@ export class Hub {
     const { peer, state, tookUs, newestUs } = entry;
     const owes = !peer || this.#paused || state.durable < state.received;
     return owes || nowUs - tookUs < END_AFTER_DONE_US ? newestUs : nowUs;
+  }
+
+  /** Whether old frames of a ring are coming in just now: what it says of today is still to come. */
+  #isBehind(ring: string, nowUs: number): boolean {
+    const entry = this.#rings.get(ring);
+    if (!entry) return false;
+    const { tookUs, newestUs } = entry;
+    return nowUs - tookUs < TICK_MS * 1000 && tookUs - newestUs > SLEPT_US;
   }
 
   #tickRings(nowUs: number): void {

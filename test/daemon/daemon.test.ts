@@ -72,6 +72,27 @@ describe('a shim', () => {
     expect(named(records, 'session.ended')).toHaveLength(2);
   });
 
+  test('whose old backlog is still coming in is not called quiet', async () => {
+    const { stateDir } = await startDaemon();
+    const shim = await FakeShim.connect(stateDir);
+    await shim.hello(newRingId());
+    const script = new Script();
+    for (let call = 1; call <= 25; call += 1) script.progress(call, 25);
+    const old = script
+      .done()
+      .close()
+      .frames.map((one) => {
+        return 'timeUs' in one ? { ...one, timeUs: one.timeUs - 600_000_000 } : one;
+      });
+    // Slowly, so that the daemon looks at its sessions meanwhile.
+    for (const frame of old) {
+      shim.send(frame as (typeof script.frames)[number]);
+      await sleep(TICK_MS / 12);
+    }
+    await shim.acked(script.seq);
+    expect(named(journalOf(stateDir), 'session.stalled')).toEqual([]);
+  });
+
   test.for(['stays', 'goes and comes back'])(
     'that %s in the middle of an old backlog loses none of it',
     async (how) => {
