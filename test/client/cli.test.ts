@@ -376,7 +376,10 @@ describe('daemons', () => {
       }),
     );
     const { code, err } = await mapisync(['status', '--state-dir', endpoint]);
-    expect([code, err]).toEqual([EXIT.version, expect.stringMatching(/expected protocol 1, got 99/)]);
+    expect([code, err]).toEqual([
+      EXIT.version,
+      expect.stringMatching(/expected protocol 1, got 99/),
+    ]);
   });
 
   test('one that does not answer ends it with 4', async () => {
