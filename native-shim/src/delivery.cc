@@ -66,10 +66,10 @@ bool Delivery::Attempt(std::uint64_t now_us) noexcept {
     const std::size_t size = ReadEndpointFile(*state_dir_, text, sizeof text);
     Endpoint found;
     const bool usable = size != 0 && ParseEndpoint(text, size, &found);
-    if (!due &&
-        (!usable || std::memcmp(found.secret, endpoint_.secret, sizeof found.secret) == 0)) {
-      return false;
-    }
+    const bool is_new =
+        usable && (std::memcmp(found.secret, endpoint_.secret, sizeof found.secret) != 0 ||
+                   std::strcmp(found.pipe, endpoint_.pipe) != 0);
+    if (!due && !is_new) return false;
     if (!usable) {
       Retry(now_us, 0);
       return false;

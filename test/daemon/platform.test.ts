@@ -167,7 +167,14 @@ describe('the endpoint file', () => {
     ['is missing', 'not-running', () => {}],
     ['is empty', 'malformed', (path) => writeFileSync(path, '', { mode: 0o600 })],
     ['is a directory', 'malformed', (path) => mkdirSync(path)],
-    ['is a link', 'other-user', (path) => symlinkSync('/etc/passwd', path)],
+    [
+      'is a link',
+      'other-user',
+      (path) => {
+        writeEndpoint(`${path}.real`, endpoint());
+        symlinkSync(`${path}.real`, path);
+      },
+    ],
     ['is open to others', 'other-user', (path) => writeFileSync(path, 'x', { mode: 0o644 })],
     ['is too long', 'malformed', (path) => writeFileSync(path, '\n'.repeat(4097), { mode: 0o600 })],
     [

@@ -340,6 +340,8 @@ export async function impostors({ attempts, shims = true, say = () => {} }) {
         ofShims: shim.reachMs.map(Math.round),
       },
     };
+    const slowest = Math.max(0, ...shim.reachMs);
+    if (slowest > MAX_REACH_MS) problems.push(`${Math.round(slowest)} ms of a shim to the daemon`);
     if (result.reachMs.p99 > MAX_REACH_MS)
       problems.push(`p99 ${result.reachMs.p99} ms to the daemon`);
     return { ...result, problems };

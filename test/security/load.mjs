@@ -114,7 +114,7 @@ class Shim {
   }
 }
 
-process.on('message', () => process.send({ acked, atMs: performance.now() }));
+process.on('message', ({ id }) => process.send({ id, acked, atMs: performance.now() }));
 process.on('disconnect', () => process.exit());
 const shims = [];
 for (let at = 0; at < Number(connections); at++) shims.push(await Shim.start());

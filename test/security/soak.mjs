@@ -23,6 +23,7 @@ const MAX_GROWTH = 1.05;
 const POLL_MS = 250;
 const WARM_FRAMES = 500_000;
 
+let asked = 0;
 const here = join(root, 'test', 'security');
 
 function start(file, args) {
@@ -30,11 +31,18 @@ function start(file, args) {
   return {
     child,
     ready: once(child, 'message'),
-    ask: async (question) => {
-      const answer = once(child, 'message');
-      child.send(question);
-      return (await answer)[0];
-    },
+    tell: (question) => child.send({ question }),
+    ask: (question) =>
+      new Promise((resolve) => {
+        const id = ++asked;
+        const take = (answer) => {
+          if (answer.id !== id) return;
+          child.off('message', take);
+          resolve(answer);
+        };
+        child.on('message', take);
+        child.send({ question, id });
+      }),
     stop: () => child.disconnect(),
   };
 }
@@ -68,7 +76,7 @@ export async function soak({ minutes, pairs = PAIRS, say = () => {} }) {
         if (want === 0) continue;
         const { counts } = await status(daemon.endpoint);
         sessions = Math.max(sessions, counts.sessions_running);
-        await tails.ask({ want, cut: counts.clients_cut - cutBefore });
+        tails.tell({ want, cut: counts.clients_cut - cutBefore });
         cutBefore = counts.clients_cut;
       }
       const to = await load.ask('count');
@@ -91,7 +99,7 @@ export async function soak({ minutes, pairs = PAIRS, say = () => {} }) {
       );
     }
     const { counts } = await status(daemon.endpoint);
-    const told = await tails.ask({ want: 0, cut: counts.clients_cut - cutBefore });
+    const { id: _, ...told } = await tails.ask({ want: 0, cut: counts.clients_cut - cutBefore });
     const after = (await status(daemon.endpoint)).counts;
     load.stop();
     const third = Math.floor(resident.length / 3);

@@ -56,7 +56,7 @@ function finish(tail) {
 
 const reading = new Set();
 let busy = Promise.resolve();
-process.on('message', ({ want, cut }) => {
+process.on('message', ({ id, question: { want, cut } }) => {
   for (let count = 0; count < cut && tails.length > 0; count++) {
     const done = finish(tails.shift()).then(() => reading.delete(done));
     reading.add(done);
@@ -67,7 +67,7 @@ process.on('message', ({ want, cut }) => {
       await Promise.all(Array.from({ length: Math.min(AT_ONCE, want - tails.length) }, add));
     }
     if (want === 0) await Promise.all(reading);
-    process.send({ tails: tails.length, ...totals });
+    process.send({ id, tails: tails.length, ...totals });
   });
 });
 process.on('disconnect', () => process.exit());

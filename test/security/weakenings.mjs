@@ -131,7 +131,7 @@ export const WEAKENINGS = [
     file: 'daemon/platform/endpoint.ts',
     find: '(constants.O_NOFOLLOW ?? 0) | ',
     put: '',
-    test: [PLATFORM, 'is told apart: is a link'],
+    test: [PLATFORM, 'that is a link is told apart'],
   },
   {
     name: 'socket with the modes of the umask',
