@@ -55,20 +55,27 @@ function finish(tail) {
 }
 
 const reading = new Set();
-let busy = Promise.resolve();
-process.on('message', ({ id, question: { want, cut } }) => {
+let wanted = 0;
+let filling;
+
+async function fill() {
+  while (tails.length > wanted) tails.shift().client.socket.destroy();
+  while (tails.length < wanted) {
+    await Promise.all(Array.from({ length: Math.min(AT_ONCE, wanted - tails.length) }, add));
+  }
+  filling = undefined;
+}
+
+process.on('message', async ({ id, question: { want, cut } }) => {
   for (let count = 0; count < cut && tails.length > 0; count++) {
     const done = finish(tails.shift()).then(() => reading.delete(done));
     reading.add(done);
   }
-  busy = busy.then(async () => {
-    while (tails.length > want) tails.shift().client.socket.destroy();
-    while (tails.length < want) {
-      await Promise.all(Array.from({ length: Math.min(AT_ONCE, want - tails.length) }, add));
-    }
-    if (want === 0) await Promise.all(reading);
-    process.send({ id, tails: tails.length, ...totals });
-  });
+  wanted = want;
+  filling ??= fill();
+  await filling;
+  if (want === 0) await Promise.all(reading);
+  if (id !== undefined) process.send({ id, tails: tails.length, ...totals });
 });
 process.on('disconnect', () => process.exit());
 process.send('ready');
