@@ -221,6 +221,7 @@ export class Daemon {
         recorder: this.#recorder,
         quietUs: quietMs === undefined ? undefined : quietMs * 1000,
         hasRingFile: (ring) => core.adoption.hasFile(ring),
+        rejected: (error) => this.#reject(error),
       }),
       adoption: new Adoption({
         dir: paths.rings,

@@ -47,6 +47,7 @@ import {
 import type { ProgressView } from '../protocol/wire/decode.ts';
 import { encodeFrame } from '../protocol/wire/encode.ts';
 import type { Hello, SequencedFrame, Slot, Unknown } from '../protocol/wire/frames.ts';
+import { MAX_SESSIONS_PER_RING } from '../protocol/wire/limits.ts';
 import { ProtocolError } from '../protocol/wire/protocol-error.ts';
 import type { RingSlot } from '../protocol/wire/ring-file.ts';
 import { monotonicUs, wallUs } from './clock.ts';
@@ -92,6 +93,8 @@ export interface HubDeps {
   readonly quietUs?: number | undefined;
   /** Is there a file of this ring? Then adoption finds out when its owner dies. */
   readonly hasRingFile: (ring: string) => boolean;
+  /** A frame was counted and has no effect; nothing else happens to its ring. */
+  readonly rejected: (error: ProtocolError) => void;
 }
 
 const DAY_US = 86_400_000_000;
@@ -302,8 +305,15 @@ export class Hub {
   }
 
   #takeNext(entry: RingEntry, frame: SequencedFrame | ProgressView): void {
-    if (frame.kind === 'open' && this.#live.size >= MAX_SESSIONS) {
-      throw new ProtocolError('limit', `Cannot open session: ${MAX_SESSIONS} are running`);
+    if (frame.kind === 'open' && this.#isFull(entry.state)) {
+      // Not this ring's fault: its connection stays, and its calls are counted.
+      entry.state.received = frame.seq;
+      entry.state.orphans += 1;
+      const want = `at most ${MAX_SESSIONS} live sessions of all rings`;
+      this.#deps.rejected(
+        new ProtocolError('limit', `Cannot open session: expected ${want}, got one more`),
+      );
+      return;
     }
     const session = takeFrame(entry.state, frame, this.#collect, this.#nowWallUs());
     if (frame.timeUs > entry.newestUs) entry.newestUs = frame.timeUs;
@@ -312,6 +322,13 @@ export class Hub {
     if (frame.kind === 'open') session.usual = usualOf(this.#history, session) ?? null;
     if (frame.kind === 'progress') this.#deps.feed().sessionChanged(session.id, false);
     else this.#changed(session, URGENT.has(frame.kind));
+  }
+
+  /** All rings together have their sessions, and this one not yet its share, beyond which it is refused. */
+  #isFull(ring: RingState): boolean {
+    return (
+      this.#live.size >= MAX_SESSIONS && [...liveSessions(ring)].length < MAX_SESSIONS_PER_RING
+    );
   }
 
   /** The wall clock, read once a turn: a million frames a second ask for it. */

@@ -6,7 +6,10 @@ export const MAX_PROVIDERS = 64;
 export const MAX_CLIENTS = 128;
 /** Peers that have not finished their handshake. One more is closed at once. */
 export const MAX_GREETING = 64;
-/** Live sessions of all rings. An `open` above that is counted and has no session. */
+/**
+ * Live sessions of all rings. An `open` above that is counted, told, and has no session; its ring goes on.
+ * A ring that asks beyond its own share, `MAX_SESSIONS_PER_RING`, is refused.
+ */
 export const MAX_SESSIONS = 4096;
 /** Sessions that ended and still stand in the picture of a new client. */
 export const MAX_ENDED_SHOWN = 64;

@@ -3,12 +3,13 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { MAX_CLIENT_BACKLOG_BYTES, TICK_MS } from '../../daemon/limits.ts';
+import { MAX_CLIENT_BACKLOG_BYTES, MAX_SESSIONS, TICK_MS } from '../../daemon/limits.ts';
 import { readEndpoint } from '../../daemon/platform/endpoint.ts';
 import type { LiveSession } from '../../protocol/records/record.ts';
 import { WANT } from '../../protocol/wire/clients.ts';
 import { encodeFrame, frame } from '../../protocol/wire/encode.ts';
 import { makeGreeting } from '../../protocol/wire/handshake.ts';
+import { MAX_SESSIONS_PER_RING } from '../../protocol/wire/limits.ts';
 import {
   cleanUp,
   FakeClient,
@@ -39,6 +40,50 @@ describe('a shim', () => {
     expect(named(journalOf(stateDir), 'session.ended')).toMatchObject([
       { outcome: 'ok_with_errors', totals: { progress: 2, errors: 1 } },
     ]);
+  });
+
+  test('is refused beyond its own share of sessions, and counted beyond that of all', {
+    timeout: 60_000,
+  }, async () => {
+    const { stateDir } = await startDaemon();
+    const opens = Array.from({ length: MAX_SESSIONS_PER_RING }, (_, at) => new Script(at + 1));
+    const connected = async (): Promise<FakeShim> => {
+      const shim = await FakeShim.connect(stateDir);
+      await shim.hello(newRingId());
+      return shim;
+    };
+    const greedy: FakeShim[] = [];
+    for (let sessions = 0; sessions < MAX_SESSIONS; sessions += opens.length) {
+      const shim = await connected();
+      shim.send(...opens.flatMap((script) => script.frames));
+      await shim.acked(opens.length);
+      greedy.push(shim);
+    }
+    const count = (name: string): number => named(journalOf(stateDir), name).length;
+    expect([count('session.opened'), count('frame.rejected')]).toEqual([MAX_SESSIONS, 0]);
+
+    const honest = await connected();
+    const late = new Script().error('not heard').done().close();
+    const later = new Script(late.seq + 1);
+    honest.send(...late.frames, ...later.frames);
+    await honest.acked(later.seq);
+    expect([count('session.opened'), count('session.error')]).toEqual([MAX_SESSIONS, 0]);
+    expect(named(journalOf(stateDir), 'frame.rejected')).toMatchObject([
+      { refusal: { reason: 'limit', count: 1 }, msg: expect.stringContaining('of all rings') },
+    ]);
+
+    // One session less, and the same connection has room.
+    const first = opens[0]!.close().frames.at(-1)!;
+    greedy[1]!.send({ ...first, seq: opens.length + 1 } as typeof first);
+    await greedy[1]!.acked(opens.length + 1);
+    const fits = new Script(later.seq + 1).error('heard');
+    honest.send(...fits.frames);
+    await honest.acked(fits.seq);
+    expect([count('session.opened'), count('session.error')]).toEqual([MAX_SESSIONS + 1, 1]);
+
+    // Its own share is another matter, full or not.
+    greedy[0]!.send(...new Script(opens.length + 1).frames);
+    expect((await greedy[0]!.refused()).text).toContain('of one ring');
   });
 
   test('gets an answer to its goodbye', async () => {

@@ -74,6 +74,7 @@ async function bench(
     recorder: new Recorder(0),
     quietUs,
     hasRingFile: () => true,
+    rejected: () => {},
   });
   hub.restore(fold.rings, fold.notes, fold.history);
   await journal.open();
