@@ -27,6 +27,10 @@ export interface Endpoint {
 
 export const newSecret = (): Buffer => randomBytes(32);
 
+/** No Unix socket has a longer path, and no Windows pipe of ours a longer name. */
+const MAX_PIPE_BYTES = 100;
+const KEYS: ReadonlySet<string> = new Set(['protocol', 'pipe', 'pid', 'started', 'secret']);
+
 /** Writes the file whole and private, or not at all. */
 export function writeEndpoint(path: string, endpoint: Endpoint): void {
   const lines = [
@@ -52,7 +56,7 @@ export function removeEndpoint(path: string): void {
  * @throws {PlatformError} `not-running`, `other-user` or `malformed`.
  */
 export function readEndpoint(path: string): Endpoint {
-  return parse(path, readPrivately(path));
+  return parseEndpoint(path, readPrivately(path));
 }
 
 function readPrivately(path: string): string {
@@ -98,11 +102,18 @@ function readPrivately(path: string): string {
   }
 }
 
-function parse(path: string, text: string): Endpoint {
+/**
+ * @param path Where the text was found; for errors.
+ * @throws {PlatformError} `malformed`
+ */
+export function parseEndpoint(path: string, text: string): Endpoint {
   const values = new Map<string, string>();
   for (const line of text.split('\n')) {
     const equals = line.indexOf('=');
-    if (equals > 0) values.set(line.slice(0, equals), line.slice(equals + 1).trimEnd());
+    if (equals <= 0) continue;
+    const key = line.slice(0, equals);
+    if (values.has(key) && KEYS.has(key)) throw malformed(path, `the line ${key}= is there twice`);
+    values.set(key, line.slice(equals + 1).replace(/\r$/, ''));
   }
   const value = (key: string, shape: RegExp): string => {
     const found = values.get(key);
@@ -111,13 +122,17 @@ function parse(path: string, text: string): Endpoint {
     return found;
   };
   const pipeShape =
-    process.platform === 'win32' ? /^\\\\\.\\pipe\\mapisync\.[0-9a-f]{32}$/ : /^\/[^\0]+$/;
+    process.platform === 'win32' ? /^\\\\\.\\pipe\\mapisync\.[0-9a-fA-F]{32}$/ : /^\/[^\0]+$/;
+  const pipe = value('pipe', pipeShape);
+  if (Buffer.byteLength(pipe) > MAX_PIPE_BYTES) {
+    throw malformed(path, `the value of pipe is longer than ${MAX_PIPE_BYTES} bytes`);
+  }
   return {
     protocol: Number(value('protocol', /^[1-9][0-9]{0,4}$/)),
-    pipe: value('pipe', pipeShape),
+    pipe,
     pid: Number(value('pid', /^[0-9]{1,10}$/)),
     started: value('started', /^[0-9T:.Z+-]{1,40}$/),
-    secret: Buffer.from(value('secret', /^[0-9a-f]{64}$/), 'hex'),
+    secret: Buffer.from(value('secret', /^[0-9a-fA-F]{64}$/), 'hex'),
   };
 }
 

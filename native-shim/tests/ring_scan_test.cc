@@ -236,6 +236,15 @@ void TellsHolesFromTheEnd() {
   }
 }
 
+void EndsBehindTheLastSeq() {
+  // Numbers that go round would make an old record the next one.
+  TestRing t(4096);
+  t.StartAt((std::uint64_t{1} << 45) - 1);
+  Append(t.ring, 40);
+  t.words()[RecordUnits(40)] = Word::Of(0, 40, Word::kReserved).value;
+  CHECK_EQ(t.Scan(), std::string("35184372088831 "));
+}
+
 void BeginsAtRetired() {
   // The worker died while it zeroed: head stands still, and half of what it freed is gone.
   TestRing t(4096);
@@ -258,6 +267,8 @@ void RefusesWhatIsNoRing() {
       {"data of no whole units", 32, 4095},
       {"data behind the end", 32, 4104},
       {"a size that overflows", 32, 0xfffffffffffffff8},
+      {"a wall clock of 2^53", 48, std::uint64_t{1} << 53},
+      {"a count of 2^53", 672, std::uint64_t{1} << 53},
       {"an oldest record behind the end", 584, Place::Of(1, 512).value},
       {"an oldest record without seq", 584, 0},
   };
@@ -272,6 +283,12 @@ void RefusesWhatIsNoRing() {
   TestRing t(4096);
   CHECK(!RingScan(t.memory.get(), kRingDataOffset, true).is_ring());
   CHECK(!RingScan(t.memory.get(), 0, true).is_ring());
+  const Memory large = ZeroedMemory(kRingFileBytes + 8);
+  Ring ring;
+  ring.Format(large.get(), kRingFileBytes, TestIdentity());
+  ring.Publish();
+  CHECK(RingScan(large.get(), kRingFileBytes, true).is_ring());
+  CHECK(!RingScan(large.get(), kRingFileBytes + 8, true).is_ring());
   CHECK(RingScan(t.memory.get(), t.size_bytes, true).is_ring());
 }
 
@@ -328,6 +345,7 @@ int main(int argc, char** argv) {
        mapisync::TakesOnlyChecksumsOfAnEarlierBoot},
       {"RingScan tells holes from the end", mapisync::TellsHolesFromTheEnd},
       {"RingScan begins at retired", mapisync::BeginsAtRetired},
+      {"RingScan ends behind the last seq", mapisync::EndsBehindTheLastSeq},
       {"RingScan refuses what is no ring", mapisync::RefusesWhatIsNoRing},
       {"RingScan survives any bytes", mapisync::SurvivesAnyBytes},
   });

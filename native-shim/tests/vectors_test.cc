@@ -388,6 +388,40 @@ void KnowsSequencedFrames() {
   }
 }
 
+void HoldsElementsToTheirTypes() {
+  const std::string seq_and_time = "cf0000000000000001cf0000000000000000ce00000000";
+  const std::string header = seq_and_time + "00";
+  const struct {
+    const char* name;
+    std::string hex;
+    bool want;
+  } rows[] = {
+      {"a clock", "9610" + header + "05", true},
+      {"a clock with more elements", "9810" + header + "05a141c0", true},
+      {"a clock with a nested element", "9710" + header + "0590", false},
+      {"a clock without its time", "9510" + header, false},
+      {"a clock of nil", "9610" + header + "c0", false},
+      {"a hole", "960f" + header + "ceffffffff", true},
+      {"a hole whose reason takes more than 32 bits", "960f" + header + "cf0000000100000000",
+       false},
+      {"the largest attach", "9b03" + header + "03c0c0c00000", true},
+      {"an attach too large", "9b03" + header + "04c0c0c00000", false},
+      {"an attach of 0", "9b03" + header + "00c0c0c00000", false},
+      {"a note", "970b" + header + "a0a0", true},
+      {"a note without value", "970b" + header + "a0c0", false},
+      {"an unknown kind", "9563" + header, true},
+      {"an unknown kind without session", "9563" + seq_and_time + "a0", false},
+      {"a session too large", "9563" + seq_and_time + "cf0000200000000000", false},
+      {"a control kind", "9511" + header, false},
+  };
+  for (const auto& row : rows) {
+    const vectors::Bytes body = vectors::FromHex(row.hex);
+    if (IsSequenced(body.data(), body.size(), 1) != row.want) {
+      check::Fail(__FILE__, __LINE__, row.name);
+    }
+  }
+}
+
 void JudgesDaemonFrames() {
   using Type = DaemonFrame::Type;
   const auto hex = [](std::size_t size_bytes) { return std::string(2 * size_bytes, '6'); };
@@ -471,6 +505,7 @@ int main() {
       {"DecodeProgress() reads back what was encoded, and nothing else",
        mapisync::ReadsBackProgress},
       {"IsSequenced() knows the sequenced frames", mapisync::KnowsSequencedFrames},
+      {"IsSequenced() holds elements to their types", mapisync::HoldsElementsToTheirTypes},
       {"DecodeDaemonFrame() judges odd bytes", mapisync::JudgesDaemonFrames},
       {"MsgpackWriter takes the shortest form", mapisync::WritesShortestForms},
   });

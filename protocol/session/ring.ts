@@ -487,7 +487,7 @@ function foldSession(ring: RingState, record: RecordDraft, id: string): void {
 function foldLost(ring: RingState, record: RecordDraft): void {
   if (record.lost?.reason === 'hole') ring.holes += 1;
   for (const kind of LOST_KINDS) {
-    const grown = record.lost?.by_kind[kind];
+    const grown = record.lost?.by_kind?.[kind];
     if (typeof grown === 'number') ring.lost[kind] += grown;
   }
 }

@@ -185,6 +185,20 @@ describe('the endpoint file', () => {
       },
     ],
     [
+      'has a pipe twice',
+      'malformed',
+      (path) => {
+        writeEndpoint(path, { ...endpoint(), pipe: '/a\npipe=/b' });
+      },
+    ],
+    [
+      'has a path too long',
+      'malformed',
+      (path) => {
+        writeEndpoint(path, { ...endpoint(), pipe: `/${'é'.repeat(50)}` });
+      },
+    ],
+    [
       'has a path that is not absolute',
       'malformed',
       (path) => {

@@ -270,6 +270,17 @@ describe('foldIntoRings()', () => {
     expect(ring.received).toBe(0);
   });
 
+  test('a damaged record says nothing, and stops nothing', () => {
+    const { ring, log, script } = start();
+    for (const frame of [script.open(), lost(1, 2, 3)]) takeFrame(ring, frame, log.emit);
+    const rings = new Map<string, RingState>();
+    for (const record of log.records) {
+      const line = JSON.stringify(record).replace('by_kind', 'by_kinx');
+      foldIntoRings(rings, JSON.parse(line));
+    }
+    expect([...rings.get(RING)!.sessions.keys()]).toEqual([1]);
+  });
+
   test('a ring that came back goes on counting where it was', () => {
     const { ring, log, script } = start();
     const first = [script.open(), script.error(NOT_FOUND, 'x'), script.error(NOT_FOUND, 'x')];
