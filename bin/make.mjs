@@ -264,6 +264,10 @@ const tasks = {
     setupWine();
     run(process.execPath, [join(root, 'test', 'security', 'run.mjs'), ...args]);
   },
+  async fuzz(args) {
+    await build({ hereOnly: true });
+    run(process.execPath, [join(root, 'test', 'fuzz', 'run.mjs'), ...args]);
+  },
   async bench(args) {
     await build({ hereOnly: true });
     run(process.execPath, [join(root, 'test', 'bench', 'run.mjs'), ...args]);
