@@ -8,11 +8,11 @@
  * - Nothing is acknowledged after a write or a sync that failed: the journal stops for good and its
  *   owner starts over from what is durable. A full disk alone is waited out.
  */
-import { type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RecordDraft } from '../protocol/records/record.ts';
 import { nowText } from './clock.ts';
-import { type Cursor, listSegments, segmentPath } from './journal-files.ts';
+import { type Cursor, listSegments, parseCursor, readLines, segmentPath } from './journal-files.ts';
 import type { LineMaker } from './journal-lines.ts';
 import { DISK_RETRY_MS, MAX_GROUP_BYTES, RESERVE_BYTES } from './limits.ts';
 
@@ -59,9 +59,16 @@ interface Line {
   readonly bytes: number;
 }
 
+interface Rotation {
+  readonly type: 'rotate';
+  readonly snapshot: readonly Line[];
+  /** What the segment may grow to. */
+  readonly limit: number;
+}
+
 type Step =
   | { readonly type: 'line'; readonly line: Line }
-  | { readonly type: 'rotate'; readonly snapshot: readonly Line[] }
+  | Rotation
   | { readonly type: 'barrier'; readonly run: () => void };
 
 /** So much is written at once. */
@@ -115,7 +122,7 @@ export class Journal {
     const first = this.#queue.shift();
     if (first?.type !== 'rotate') return;
     try {
-      await this.#rotate(first.snapshot);
+      await this.#rotate(first);
     } catch (error) {
       await this.#file?.close().catch(() => {});
       this.#file = undefined;
@@ -168,7 +175,7 @@ export class Journal {
     this.#plannedBytes = bytes;
     // A snapshot that fills its segment would be followed by another one at once, for ever.
     this.#plannedLimit = Math.max(this.#options.segmentBytes, 2 * bytes + 2 * MAX_GROUP_BYTES);
-    this.#queue.push({ type: 'rotate', snapshot });
+    this.#queue.push({ type: 'rotate', snapshot, limit: this.#plannedLimit });
   }
 
   /** One batch for each turn of the event loop, so that a burst of frames costs one write. */
@@ -187,7 +194,7 @@ export class Journal {
     while (this.#queue.length > 0 && this.#state !== 'failed') {
       const steps = this.#takeBatch();
       const [first] = steps;
-      if (first?.type === 'rotate') await this.#rotate(first.snapshot);
+      if (first?.type === 'rotate') await this.#rotate(first);
       else await this.#commit(steps);
     }
   }
@@ -260,7 +267,7 @@ export class Journal {
     this.#durableOffset = this.#offset;
   }
 
-  async #rotate(snapshot: readonly Line[]): Promise<void> {
+  async #rotate({ snapshot, limit }: Rotation): Promise<void> {
     await this.#file?.close();
     this.#file = undefined;
     this.#segment += 1;
@@ -278,40 +285,64 @@ export class Journal {
       await syncDirectory(this.#options.dir);
     }
     // What cannot be deleted now is tried again with the next segment.
-    await this.#trim().catch(() => {});
+    await this.#trim(snapshot, limit).catch(() => {});
   }
 
-  /** Deletes the oldest segments. Never this one nor the one before it: recovery may need both. */
-  async #trim(): Promise<void> {
+  /**
+   * Deletes the oldest segments, so that all stay within their size while this one grows to `limit`.
+   * Never this one nor the one before it: recovery may need both. Whoever still needed what is deleted
+   * is named: readers with a saved cursor, and how many sessions that have not ended.
+   */
+  async #trim(snapshot: readonly Line[], limit: number): Promise<void> {
     const { dir, journalBytes, journalDays } = this.#options;
-    const sized: { path: string; bytes: number; mtimeMs: number }[] = [];
+    const sized: { segment: number; path: string; size: number; mtimeMs: number }[] = [];
     for (const segment of listSegments(dir)) {
       const path = segmentPath(dir, segment);
-      const stats = await stat(path);
-      sized.push({ path, bytes: stats.size, mtimeMs: stats.mtimeMs });
+      const { size, mtimeMs } = await stat(path);
+      sized.push({ segment, path, size, mtimeMs });
     }
-    let total = sized.reduce((sum, { bytes }) => sum + bytes, 0);
+    let total = sized.reduce((sum, { size }) => sum + size, 0) - this.#offset + limit;
     const oldest = Date.now() - journalDays * 86_400_000;
+    const live = new Set(
+      snapshot.filter(({ draft }) => isRunning(draft)).map(({ draft }) => draft.span_id),
+    );
+    const cut = new Set<string>();
+    let last: { segment: number; size: number } | undefined;
     let segments = 0;
     let bytes = 0;
     for (const old of sized.slice(0, -2)) {
-      // The segment that is being written will grow to its limit.
-      const fits = total + this.#options.segmentBytes <= journalBytes;
-      if (fits && old.mtimeMs >= oldest) break;
-      await rm(old.path, { force: true });
-      total -= old.bytes;
-      bytes += old.bytes;
+      if (total <= journalBytes && old.mtimeMs >= oldest) break;
+      for (const id of live.size > 0 ? sessionsIn(old.path) : []) if (live.has(id)) cut.add(id);
+      try {
+        await rm(old.path, { force: true });
+      } catch {
+        // Windows keeps a file that somebody reads. It goes with the next segment.
+        break;
+      }
+      last = old;
+      total -= old.size;
+      bytes += old.size;
       segments += 1;
     }
-    if (segments === 0) return;
-    const msg = `Deleted ${segments} old journal segments (${bytes} bytes)`;
+    if (!last) return;
+    const readers = await readersBehind(join(dir, '..', 'cursors'), last);
+    const needed = [
+      ...(readers.length > 0 ? [`unread by ${readers.join(', ')}`] : []),
+      ...(cut.size > 0 ? [`with records of ${cut.size} running sessions`] : []),
+    ];
+    const what = [`${bytes} bytes`, ...needed].join(', ');
     this.append([
       {
         event_name: 'journal.trimmed',
         level: 'warn',
         time: nowText(),
-        msg,
-        trimmed: { segments, bytes },
+        msg: `Deleted ${segments} old journal segments (${what})`,
+        trimmed: {
+          segments,
+          bytes,
+          ...(readers.length > 0 ? { reader: readers.join(',') } : {}),
+        },
+        ...(cut.size > 0 ? { detail: { running_sessions: cut.size } } : {}),
       },
     ]);
   }
@@ -403,6 +434,55 @@ export class Journal {
       // Too little space for it: then the disk is said to be full on stderr only.
       await rm(path, { force: true });
     }
+  }
+}
+
+/** Does a snapshot say of a session that it has not ended? */
+const isRunning = ({ event_name, state }: RecordDraft): boolean =>
+  event_name === 'snapshot.session' && (state as { ended?: unknown } | undefined)?.ended === null;
+
+/** Sessions that records in a segment are about; what only a snapshot says is no record. */
+function* sessionsIn(path: string): Generator<string> {
+  for (const { line } of readLines(path)) {
+    if (line.includes('"event_name":"snapshot.')) continue;
+    const id = /"span_id":"([0-9a-f]{16})"/.exec(line)?.[1];
+    if (id) yield id;
+  }
+}
+
+/** `segment:offset` and a newline are shorter. */
+const MAX_CURSOR_BYTES = 64;
+const READER_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/;
+/** More are not looked at: their names must fit in one record. */
+const MAX_READERS = 64;
+
+/** Names of readers whose saved cursor stands before the end of a segment. */
+async function readersBehind(
+  dir: string,
+  last: { readonly segment: number; readonly size: number },
+): Promise<string[]> {
+  const names = (await readdir(dir).catch(() => [])).filter((name) => READER_NAME.test(name));
+  const behind: string[] = [];
+  for (const name of names.sort().slice(0, MAX_READERS)) {
+    const cursor = await savedCursor(join(dir, name));
+    if (!cursor) continue;
+    const { segment, offset } = cursor;
+    if (segment < last.segment || (segment === last.segment && offset < last.size)) {
+      behind.push(name);
+    }
+  }
+  return behind;
+}
+
+/** @returns undefined if the file holds no cursor. */
+async function savedCursor(path: string): Promise<Cursor | undefined> {
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_CURSOR_BYTES) return undefined;
+    return parseCursor((await readFile(path, 'utf8')).trim());
+  } catch {
+    // Removed meanwhile, or no file: nobody reads from there.
+    return undefined;
   }
 }
 

@@ -1,0 +1,146 @@
+/** What the journal deletes, on both sides of its limits, and whom it says it took something from. */
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { Journal } from '../../daemon/journal.ts';
+import { listSegments, segmentPath } from '../../daemon/journal-files.ts';
+import { LineMaker } from '../../daemon/journal-lines.ts';
+import { MAX_GROUP_BYTES } from '../../daemon/limits.ts';
+import type { RecordDraft } from '../../protocol/records/record.ts';
+import { cleanUp, expectValid, tempDir, until } from './support.ts';
+
+const OLD = 20;
+const OLD_BYTES = 1000;
+const DAY_MS = 86_400_000;
+const SESSION = '0123456789abcdef';
+
+interface Case {
+  /** Added to the size at which everything fits. */
+  readonly spare?: number;
+  /** Days since the first segments were written. */
+  readonly ages?: readonly number[];
+  readonly cursors?: Record<string, string>;
+  /** Segments with a line about the session, and what kind of line. */
+  readonly lines?: Record<number, string>;
+  /** The session has ended, and its callback was not released. */
+  readonly ended?: boolean;
+  /** Text in the snapshot, so that the new segment may be larger than others. */
+  readonly snapshotBytes?: number;
+}
+
+const draft = (event_name: RecordDraft['event_name'], more: object = {}): RecordDraft => ({
+  event_name,
+  level: 'debug',
+  time: new Date().toISOString(),
+  msg: 'x',
+  ...more,
+});
+
+/** Twenty old segments of 1,000 bytes, and a journal that opens the next one. */
+async function trimmed(given: Case): Promise<{ left: number[]; said: RecordDraft[] }> {
+  const state = tempDir();
+  const dir = join(state, 'journal');
+  for (const path of [dir, join(state, 'cursors')]) mkdirSync(path);
+  for (let segment = 1; segment <= OLD; segment += 1) {
+    const line = given.lines?.[segment];
+    const text = line ? `{"event_name":"${line}","span_id":"${SESSION}"}\n` : '';
+    const path = segmentPath(dir, segment);
+    writeFileSync(path, text.padEnd(OLD_BYTES - 1, 'x').concat('\n'));
+    const age = given.ages?.[segment - 1];
+    if (age !== undefined) utimesSync(path, new Date(), new Date(Date.now() - age * DAY_MS));
+  }
+  for (const [name, text] of Object.entries(given.cursors ?? {})) {
+    writeFileSync(join(state, 'cursors', name), text);
+  }
+  const text = 'x'.repeat(10_000);
+  const snapshot = [
+    draft('snapshot.begin'),
+    draft('snapshot.session', {
+      trace_id: SESSION.repeat(2),
+      span_id: SESSION,
+      state: { ended: given.ended ? { outcome: 'ok' } : null },
+    }),
+    ...Array.from({ length: (given.snapshotBytes ?? 0) / text.length }, () =>
+      draft('snapshot.ring', { state: text }),
+    ),
+    draft('snapshot.end'),
+  ];
+  const lines = new LineMaker({
+    service: { name: 'x', version: '1', instance_id: 'i' },
+    host: 'h',
+  });
+  const bytes = snapshot.reduce((sum, one) => sum + Buffer.byteLength(lines.line(one)), 0);
+  const segmentBytes = 300_000;
+  const grown = Math.max(segmentBytes, 2 * bytes + 2 * MAX_GROUP_BYTES);
+  const said: RecordDraft[] = [];
+  const journal = new Journal({
+    dir,
+    // Counts its lines anew, so that they are as long as those that were measured.
+    lines: new LineMaker({ service: { name: 'x', version: '1', instance_id: 'i' }, host: 'h' }),
+    sync: 'system',
+    firstSegment: OLD + 1,
+    segmentBytes,
+    journalBytes: OLD * OLD_BYTES + grown + (given.spare ?? 0),
+    journalDays: 30,
+    snapshot: () => snapshot,
+    onDurable: (durable) => void said.push(...durable.map(({ line }) => JSON.parse(line))),
+    onTrouble: () => {},
+  });
+  await journal.open();
+  cleanUp(() => journal.close(1000));
+  expect((await stat(segmentPath(dir, OLD + 1))).size).toBe(bytes);
+  await new Promise<void>((done) => journal.barrier(done));
+  for (const record of said) expectValid(record);
+  return { left: listSegments(dir), said };
+}
+
+test.for<[string, Case, number, object]>([
+  ['nothing, at the limit exactly', {}, 0, {}],
+  ['one segment, a byte above it', { spare: -1 }, 1, { bytes: OLD_BYTES }],
+  ['as many as it takes', { spare: -7 * OLD_BYTES }, 7, { bytes: 7 * OLD_BYTES }],
+  ['one more for a byte more', { spare: -7 * OLD_BYTES - 1 }, 8, {}],
+  ['never the two newest', { spare: -999_999 }, OLD - 1, {}],
+  ['nothing, at the limit with a large snapshot', { snapshotBytes: 200_000 }, 0, {}],
+  ['one, a byte above it with a large snapshot', { snapshotBytes: 200_000, spare: -1 }, 1, {}],
+  ['what is too old, by the clock', { ages: [31, 30.001, 29.999, 1] }, 2, {}],
+  ['nothing that is young behind what is old', { ages: [1, 31] }, 0, {}],
+  ['what a reader has read', { spare: -1, cursors: { ship: '1:1000', b: '2:0' } }, 1, {}],
+  [
+    'what readers have not read, and names them',
+    { spare: -1001, cursors: { ship: '1:0\n', nats: '2:999', done: '2:1000' } },
+    2,
+    { reader: 'nats,ship' },
+  ],
+  [
+    'on, whatever stands among the cursors',
+    { spare: -1, cursors: { a: '', b: 'x:y', c: '0:0'.padEnd(99, '0'), '.tmp': '0:0' } },
+    1,
+    {},
+  ],
+  [
+    'records of a running session, and says so',
+    { spare: -1, lines: { 1: 'session.opened' } },
+    1,
+    { running: 1 },
+  ],
+  [
+    'records of a session that has ended',
+    { spare: -1, lines: { 1: 'session.opened' }, ended: true },
+    1,
+    {},
+  ],
+  ['what only a snapshot says of it', { spare: -1, lines: { 1: 'snapshot.session' } }, 1, {}],
+  ['others than those of a session', { spare: -1, lines: { 2: 'session.opened' } }, 1, {}],
+])('deletes %s', async ([, given, count, want]) => {
+  const { left, said } = await trimmed(given);
+  expect(left).toEqual(Array.from({ length: OLD + 1 - count }, (_, at) => at + count + 1));
+  const { running, ...fields } = { ...want } as { running?: number };
+  if (count === 0) expect(said).toEqual([]);
+  else {
+    await until('it is said', () => said.length > 0);
+    const [record] = said;
+    expect(record?.trimmed).toEqual({ segments: count, bytes: count * OLD_BYTES, ...fields });
+    expect(record?.detail?.running_sessions).toBe(running);
+  }
+});
