@@ -379,12 +379,12 @@ describe('a client', () => {
 
   test('that reads too slowly is cut, told what it missed, and nobody waits for it', async () => {
     const { stateDir } = await startDaemon();
-    const { client } = await unread(stateDir, WANT.records | WANT.sessions, 3000);
+    const { client } = await unread(stateDir, WANT.records | WANT.sessions, 2400);
     client.socket.resume();
     const cut = await client.got('cut', ({ kind }) => kind === 'cut');
     await client.closed();
     const all = journalOf(stateDir).filter(({ event_name }) => event_name !== 'peer.refused');
-    expect(named(all, 'session.error')).toHaveLength(3000);
+    expect(named(all, 'session.error')).toHaveLength(2400);
     // What it got has no gap, and what it was cut for is what it missed.
     const got = client.records();
     const first = all.findIndex(({ event_id }) => event_id === got[0]?.event_id);
