@@ -1,6 +1,6 @@
 // The whole way: host, provider and shim as they ship, a daemon, its journal, a client. On this system
 // and on Windows as Wine plays it.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Ajv from 'ajv/dist/2020.js';
 import { afterEach, expect, test } from 'vitest';
@@ -177,6 +177,45 @@ export function bridgeTests(system: System): void {
     expect(progress + errors - returned).toBeGreaterThanOrEqual(0);
     expect(progress + errors - returned).toBeLessThanOrEqual(1);
     expect(named(records, 'session.error')).toHaveLength(errors);
+  });
+
+  test('a host that dies after its daemon is closed by the next one, with its last words', async () => {
+    bench = new Bench(system);
+    const first = await bench.daemon();
+    const trace = join(bench.scratch, 'trace');
+    const args = ['--calls-per-second', '400', '--trace', system.path(trace)];
+    const host = sync({ messages: 4000, args });
+    const lines = () =>
+      existsSync(trace) ? readFileSync(trace, 'utf8').split('\n').slice(0, -1) : [];
+    await until('some records', () => named(bench.records(), 'session.progress').length > 0);
+    first.child.kill('SIGKILL');
+    await first.ended;
+    const before = lines().length;
+    await until('calls without a daemon', () => lines().length > before + 100);
+    host.child.kill('SIGKILL');
+    await host.ended;
+    const returned = lines().length;
+    // Left behind by the one that was killed; the next one is ready once it stands there again.
+    rmSync(join(bench.state, 'endpoint'));
+    const second = await bench.daemon();
+    await until('the end of the session', () => named(bench.records(), 'session.ended').length);
+    await until('the end of the ring', () => readdirSync(join(bench.state, 'rings')).length === 0);
+    await bench.stop(second);
+    const records = check(bench.records());
+    for (const name of ['session.opened', 'session.ended', 'process.gone']) {
+      expect(named(records, name), name).toHaveLength(1);
+    }
+    const [ended] = named(records, 'session.ended');
+    const { progress, errors } = ended!.totals;
+    expect(ended!.outcome).toBe('abandoned');
+    expect(progress + errors - returned).toBeGreaterThanOrEqual(0);
+    expect(progress + errors - returned).toBeLessThanOrEqual(1);
+    expect(named(records, 'session.error')).toHaveLength(errors);
+    expect(ended!.progress.calls).toBe(progress);
+    if (progress + errors > returned) return; // The newest call is not in the trace.
+    const calls = lines().map((line) => JSON.parse(line));
+    const { index, max } = calls.findLast(({ method }) => method === 'Progress');
+    expect(ended!.progress).toMatchObject({ index, max, text: ended!.phases.at(-1).text });
   });
 
   test('switched off, the tee is the callback itself and nothing is written', async () => {
