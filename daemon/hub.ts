@@ -468,13 +468,15 @@ export class Hub {
     const passedUs = nowUs - this.#lastTickUs;
     this.#lastTickUs = nowUs;
     const held = this.#deps.journal().state === 'full' || this.#paused || passedUs > SLEPT_US;
+    const { quietUs } = this.#deps;
     for (const session of this.#live.values()) {
       // While a shim is away nobody knows what its provider does.
       const knows = !held && this.#rings.get(session.origin.ring)?.peer !== undefined;
       if (!knows) excuse(session, passedUs);
-      const heardUs = this.#heardUs(session.origin.ring, nowUs);
-      const isBehind = this.#isBehind(session.origin.ring, nowUs);
-      const quietUs = isBehind ? Number.POSITIVE_INFINITY : this.#deps.quietUs;
+      // A stall may be said sooner than the end after Done.
+      const soonUs = session.done === null ? (quietUs ?? END_AFTER_DONE_US) : END_AFTER_DONE_US;
+      const afterUs = Math.min(soonUs, END_AFTER_DONE_US);
+      const heardUs = this.#heardUs(session.origin.ring, nowUs, afterUs);
       tick(session, nowUs, this.#collect, { quietUs, heardUs });
       const decided = this.#drafts.length > 0;
       this.#appendDecision();
@@ -487,22 +489,15 @@ export class Hub {
 
   /**
    * Up to when everything that a ring holds was taken. A shim sends at once what there is, so one that
-   * has its acknowledgements and stays silent has no more; while it is away its ring may hold anything.
+   * has its acknowledgements and stays silent for `afterUs` has no more; while it is away its ring may
+   * hold anything.
    */
-  #heardUs(ring: string, nowUs: number): number {
+  #heardUs(ring: string, nowUs: number, afterUs: number): number {
     const entry = this.#rings.get(ring);
     if (!entry) return nowUs;
     const { peer, state, tookUs, newestUs } = entry;
     const owes = !peer || this.#paused || state.durable < state.received;
-    return owes || nowUs - tookUs < END_AFTER_DONE_US ? newestUs : nowUs;
-  }
-
-  /** Whether old frames of a ring are coming in just now: what it says of today is still to come. */
-  #isBehind(ring: string, nowUs: number): boolean {
-    const entry = this.#rings.get(ring);
-    if (!entry) return false;
-    const { tookUs, newestUs } = entry;
-    return nowUs - tookUs < TICK_MS * 1000 && tookUs - newestUs > SLEPT_US;
+    return owes || nowUs - tookUs < afterUs ? newestUs : nowUs;
   }
 
   #tickRings(nowUs: number): void {

@@ -264,7 +264,9 @@ export function tick(
     return;
   }
   if (isProgressDue(state, nowUs)) emitProgress(state, cause, emit);
-  const forUs = nowUs - state.lastCallUs - state.excusedUs;
+  // What was not heard yet may bring a call.
+  const heardUs = Math.min(nowUs, options.heardUs ?? nowUs);
+  const forUs = heardUs - state.lastCallUs - state.excusedUs;
   const quietUs = options.quietUs ?? state.usual?.quietUs ?? MIN_QUIET_US;
   if (state.quietSinceUs !== null) {
     // A slot told of a call that no frame has brought yet.

@@ -139,30 +139,32 @@ describe('a shim', () => {
   });
 
   test.for(['stays', 'goes and comes back'])(
-    'that %s in the middle of an old backlog loses none of it',
+    'that %s in the middle of an old backlog loses none of it, and does not stall',
     async (how) => {
       const { stateDir } = await startDaemon();
       const ring = newRingId();
-      const script = new Script().done().error('after Done').close();
-      const old = script.frames.map((one) =>
+      const running = new Script().progress(1, 2);
+      const script = new Script(3).done().error('after Done').close();
+      const old = [...running.frames, ...script.frames].map((one) =>
         'timeUs' in one ? { ...one, timeUs: one.timeUs - 60_000_000 } : one,
       );
       let shim = await FakeShim.connect(stateDir);
       await shim.hello(ring);
-      shim.send(...(old.slice(0, 2) as typeof script.frames));
-      await shim.acked(2);
+      shim.send(...(old.slice(0, 4) as typeof script.frames));
+      await shim.acked(4);
       if (how !== 'stays') shim.socket.destroy();
       // The daemon looks at its sessions meanwhile.
-      await sleep(1.2 * TICK_MS);
+      await sleep(2.2 * TICK_MS);
       if (how !== 'stays') {
         shim = await FakeShim.connect(stateDir);
         await shim.hello(ring);
       }
-      shim.send(...(old.slice(2) as typeof script.frames));
+      shim.send(...(old.slice(4) as typeof script.frames));
       await shim.acked(script.seq);
       expect(named(journalOf(stateDir), 'session.ended')).toMatchObject([
         { outcome: 'ok_with_errors', totals: { errors: 1 } },
       ]);
+      expect(named(journalOf(stateDir), 'session.stalled')).toEqual([]);
     },
   );
 

@@ -23,8 +23,8 @@ interface Bench {
   readonly stateDir: string;
   readonly hub: Hub;
   readonly journal: Journal;
-  /** Lets so many seconds pass, with a tick in each. */
-  readonly pass: (seconds: number) => void;
+  /** Lets so many seconds pass, with a tick in each, once what came is written if it can be. */
+  readonly pass: (seconds: number) => Promise<void>;
   /** The stalls and their ends, once all is written. */
   readonly said: () => Promise<string[]>;
 }
@@ -83,7 +83,8 @@ async function bench(
     stateDir,
     hub,
     journal,
-    pass: (seconds) => {
+    pass: async (seconds) => {
+      if (!full()) await new Promise<void>((resolve) => journal.barrier(resolve));
       for (let n = 0; n < seconds; n += 1) {
         clock.nowUs += SECOND;
         hub.tick();
@@ -131,40 +132,41 @@ class Provider {
 
   #take(frame: SequencedFrame, hub = this.#hub): void {
     hub.take(this.entry, { ...frame, timeUs: clock.nowUs });
+    hub.turn(this.entry, peer, false);
   }
 }
 
 test('quiet is said once a stall, 30 s after the last call, and its end with the next', async () => {
   const { hub, pass, said } = await bench();
   const provider = new Provider(hub);
-  pass(20);
+  await pass(20);
   provider.call();
-  pass(29);
+  await pass(29);
   expect(await said()).toEqual([]);
-  pass(60);
+  await pass(60);
   expect(await said()).toEqual(['stalled quiet 30']);
   provider.call();
-  pass(29);
+  await pass(29);
   expect(await said()).toEqual(['stalled quiet 30', 'resumed quiet 89']);
-  pass(2);
+  await pass(2);
   expect(await said()).toHaveLength(3);
 });
 
 test('the threshold is what the user set', async () => {
   const { hub, pass, said } = await bench(undefined, { quietUs: 3 * SECOND });
   new Provider(hub);
-  pass(2);
+  await pass(2);
   expect(await said()).toEqual([]);
-  pass(1);
+  await pass(1);
   expect(await said()).toEqual(['stalled quiet 3']);
 });
 
 test('a machine that slept raises no stall', async () => {
   const { stateDir, hub, pass, said } = await bench();
   const provider = new Provider(hub);
-  pass(10);
+  await pass(10);
   clock.nowUs += 8 * 3600 * SECOND;
-  pass(19);
+  await pass(19);
   expect(await said()).toEqual([]);
   provider.call();
   provider.frame((script) => script.done(0));
@@ -182,44 +184,44 @@ test('a full disk raises none', async () => {
   full = true;
   provider.frame((script) => script.note('a', 'b'));
   await until('the disk is full', () => journal.state === 'full');
-  pass(300);
+  await pass(300);
   full = false;
   await until('there is space again', () => journal.state !== 'full');
-  pass(29);
+  await pass(29);
   expect(await said()).toEqual([]);
-  pass(2);
+  await pass(2);
   expect(await said()).toEqual(['stalled quiet 30']);
 });
 
 test('a shim that is away raises none, nor does the time without a daemon', async () => {
   const first = await bench();
   const provider = new Provider(first.hub);
-  first.pass(10);
+  await first.pass(10);
   first.hub.leave(provider.entry, peer);
-  first.pass(100);
+  await first.pass(100);
   expect(await first.said()).toEqual([]);
   await first.journal.close(1000);
 
   clock.nowUs += 3600 * SECOND;
   const second = await bench(first.stateDir);
-  second.pass(100);
+  await second.pass(100);
   expect(await second.said()).toEqual([]);
   provider.connect(second.hub);
-  second.pass(29);
+  await second.pass(29);
   expect(await second.said()).toEqual([]);
-  second.pass(2);
+  await second.pass(2);
   expect(await second.said()).toEqual(['stalled quiet 30']);
 });
 
 test('a restart in the middle of a stall says it no second time, and then its end', async () => {
   const first = await bench();
   const provider = new Provider(first.hub);
-  first.pass(40);
+  await first.pass(40);
   expect(await first.said()).toEqual(['stalled quiet 30']);
   await first.journal.close(1000);
   const second = await bench(first.stateDir);
   provider.connect(second.hub);
-  second.pass(60);
+  await second.pass(60);
   provider.call(second.hub);
   expect(await second.said()).toEqual(['stalled quiet 30', 'resumed quiet 100']);
 });
@@ -227,7 +229,7 @@ test('a restart in the middle of a stall says it no second time, and then its en
 test('a call inside Outlook is a stall of its own, and no silence', async () => {
   const { hub, pass, said } = await bench();
   const provider = new Provider(hub);
-  pass(2);
+  await pass(2);
   provider.frame(
     (script) =>
       ({
@@ -235,9 +237,9 @@ test('a call inside Outlook is a stall of its own, and no silence', async () => 
         sinceUs: clock.nowUs - 2 * SECOND,
       }) as SequencedFrame,
   );
-  pass(100);
+  await pass(100);
   provider.frame((script) => script.unblocked(1, 4711, 102 * SECOND));
-  pass(29);
+  await pass(29);
   expect(await said()).toEqual(['stalled blocked 2', 'resumed blocked 102']);
 });
 
@@ -245,7 +247,7 @@ test('a store that is often silent for long is given more time, also after a res
   const first = await bench();
   for (let n = 0; n < 3; n += 1) {
     const provider = new Provider(first.hub);
-    first.pass(25);
+    await first.pass(25);
     provider.call();
     provider.frame((script) => script.done(0));
     provider.frame((script) => script.close());
@@ -255,9 +257,9 @@ test('a store that is often silent for long is given more time, also after a res
   await first.journal.close(1000);
   const second = await bench(first.stateDir);
   const provider = new Provider(second.hub);
-  second.pass(74);
+  await second.pass(74);
   expect(await second.said()).toEqual([]);
-  second.pass(1);
+  await second.pass(1);
   expect(await second.said()).toEqual(['stalled quiet 75']);
   const [stall] = named(journalOf(first.stateDir), 'session.stalled');
   expect(stall?.stall?.threshold_us).toBe(75 * SECOND);

@@ -580,6 +580,21 @@ describe('stalls', () => {
     expect(run.log.last()).toMatchObject({ stall: { for_us: 30 * SECOND } });
   });
 
+  test.for<[string, number, boolean]>([
+    ['while nothing was heard', 0, false],
+    ['while older frames are still to come', 39.9, false],
+    ['once that much of the ring was taken', 40, true],
+  ])('by the clock of its frames: %s', ([, heard, isSaid]) => {
+    const run = begin();
+    const { state, script, log } = run;
+    feed(run, script.at(10).progress(1, 1000));
+    const heardUs = OPEN_US + heard * SECOND;
+    tick(state, OPEN_US + 3600 * SECOND, log.emit, { quietUs: 30 * SECOND, heardUs });
+    expect(log.named('session.stalled')).toHaveLength(isSaid ? 1 : 0);
+    feed(run, script.at(41).progress(2, 1000));
+    expect(log.named('session.resumed')).toHaveLength(isSaid ? 1 : 0);
+  });
+
   test('blocked: by thread; quiet is not said beside it', () => {
     const run = begin();
     const { script, log } = run;
