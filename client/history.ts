@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { readEndpoint } from '../daemon/platform/endpoint.ts';
 import { statePaths } from '../daemon/platform/paths.ts';
 import type { RecordDraft } from '../protocol/records/record.ts';
+import { MAX_SYNCS } from '../protocol/session/history.ts';
 import type { Story } from '../protocol/session/story.ts';
-import { MAX_USUAL, type StoryOptions, tellStory } from '../protocol/session/story.ts';
+import { type StoryOptions, tellStory } from '../protocol/session/story.ts';
 import { CliError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
 import { journalLines, parseRecord, segments } from './journal.ts';
@@ -121,6 +122,8 @@ export function sessionHistory({ dir }: History, id: string): SessionHistory {
 
 /** Ends that are looked through for those of the same store. */
 const MAX_EARLIER = 1000;
+/** Those of them that are told on: not all came to a result. */
+const MAX_ENDS = 2 * MAX_SYNCS;
 
 function sameStore(first: RecordDraft, ends: readonly RecordDraft[]): RecordDraft[] {
   const { provider, store } = first.session ?? {};
@@ -128,7 +131,7 @@ function sameStore(first: RecordDraft, ends: readonly RecordDraft[]): RecordDraf
     .filter(({ session, time }) => {
       return session?.provider === provider && session?.store === store && time < first.time;
     })
-    .slice(0, 2 * MAX_USUAL);
+    .slice(0, MAX_ENDS);
 }
 
 /** The story of a session of the journal. @throws {CliError} exit 2 if there is no such session. */

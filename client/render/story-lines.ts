@@ -97,9 +97,7 @@ function factLines(
   const name = process?.executable?.name || 'process';
   const gone = exitText(story);
   lines.push(['Process', safe(`${name} ${process?.pid ?? ''}${arch}${shim}${gone}`)]);
-  const usual = story.usual
-    ? `, usually ${durationText(story.usual.duration_us)} (${story.usual.syncs} syncs)`
-    : '';
+  const usual = story.usual_us === undefined ? '' : `, usually ${durationText(story.usual_us)}`;
   const began = story.opened ? timeText(story.opened) : 'before the journal begins';
   const until = story.ended ? 'to' : 'so far, to';
   const end = timeText(story.ended ?? story.as_of).slice(11);

@@ -14,19 +14,17 @@ import type {
 } from '../records/record.ts';
 import { parseRfc3339, rfc3339 } from '../records/time.ts';
 import { findCheck } from './checks.ts';
+import { foldIntoHistory, type History, type Usual, usualOf } from './history.ts';
 import { shown } from './outcome.ts';
 import { judgeStory } from './verdict.ts';
 
 /** Bounds of the lists; what is beyond them is counted in the totals alone. */
 export const MAX_STORY_ITEMS = 32;
-/** Finished syncs of the same store that tell what is usual. */
-export const MAX_USUAL = 20;
-const MIN_USUAL = 3;
 /** Records of progress come this often, so that a shorter silence is only known to be shorter. */
 export const SURE_SILENCE_US = 5_000_000;
 
 export interface StoryPhase extends PhaseFields {
-  /** Median of the same phase in earlier syncs of this store that ended well. */
+  /** What the same phase usually takes in this store. */
   readonly usual_us?: number;
 }
 
@@ -95,8 +93,8 @@ export interface Story {
   };
   readonly phases: readonly StoryPhase[];
   readonly slowest_phase?: StoryPhase & { readonly share: number };
-  /** How long syncs of this store take. */
-  readonly usual?: { readonly duration_us: number; readonly syncs: number };
+  /** What a sync of this store usually takes; absent before there were some. */
+  readonly usual_us?: number;
   /** The longest time without a call. `for_us` below `SURE_SILENCE_US` is the most it can have been. */
   readonly silence?: {
     readonly for_us: number;
@@ -165,8 +163,9 @@ function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts 
   const durationUs = end?.duration_us ?? Math.max(0, nowUs - openedUs);
   const errors = errorsOf(own);
   const done = own.find(({ event_name: name }) => name === 'session.done')?.error;
-  const { phases, slowest } = phasesOf(own, end, openedUs, nowUs, options.earlier ?? []);
-  const usual = usualDuration(options.earlier ?? []);
+  const session = { ...first.session, ...opened?.session, ...end?.session };
+  const usual = usualBefore(options.earlier ?? [], session);
+  const { phases, slowest } = phasesOf(own, end, openedUs, nowUs, usual);
   const returned = own.findLast((record) => record.returned)?.returned;
   const innerUs = end?.totals?.inner_us ?? innerSum(own);
   const silence = silenceOf(calls, own, stalls, seenToUs, end);
@@ -175,7 +174,7 @@ function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts 
   const stalled = stalls.some(({ ongoing }) => ongoing);
   return {
     state: end ? 'ended' : options.stopped ? 'unknown' : stalled ? 'stalled' : 'running',
-    session: { ...first.session, ...opened?.session, ...end?.session },
+    session,
     ...(last.process === undefined ? {} : { process: last.process }),
     ...maybe('shim_version', opened?.shim_version ?? end?.shim_version),
     ...maybe('platform', options.platform),
@@ -205,7 +204,7 @@ function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts 
     },
     phases,
     ...maybe('slowest_phase', slowest),
-    ...maybe('usual', usual),
+    ...maybe('usual_us', end?.usual_us ?? usual?.durationUs),
     ...maybe('silence', silence),
     stalls: stalls.slice(-MAX_STORY_ITEMS),
     ...maybe('first_error', firstError),
@@ -441,12 +440,12 @@ function phasesOf(
   end: RecordDraft | undefined,
   openedUs: number,
   nowUs: number,
-  earlier: readonly RecordDraft[],
+  usual: Usual | undefined,
 ): { readonly phases: StoryPhase[]; readonly slowest: Story['slowest_phase'] } {
   const found = end?.phases ?? runningPhases(own, nowUs);
-  const usual = usualPhases(earlier);
+  const usually = new Map(usual?.phases.map(({ text, durationUs }) => [text, durationUs]));
   const phases = found.map((phase): StoryPhase => {
-    const usualUs = usual.get(phase.text ?? '');
+    const usualUs = usually.get(phase.text ?? '');
     return usualUs === undefined ? phase : { ...phase, usual_us: usualUs };
   });
   const slowest = phases.reduce<StoryPhase | undefined>(
@@ -501,28 +500,12 @@ function runningPhases(own: readonly RecordDraft[], nowUs: number): PhaseFields[
     .map(({ sinceUs: _, firstCall: __, ...phase }): PhaseFields => phase);
 }
 
-const wentWell = ({ outcome }: RecordDraft): boolean => outcome === 'ok';
-
-function usualDuration(earlier: readonly RecordDraft[]): Story['usual'] {
-  const durations = earlier.filter(wentWell).flatMap(({ duration_us: us }) => us ?? []);
-  const some = durations.slice(0, MAX_USUAL);
-  if (some.length < MIN_USUAL) return undefined;
-  return { duration_us: median(some), syncs: some.length };
-}
-
-function usualPhases(earlier: readonly RecordDraft[]): Map<string, number> {
-  const byText = new Map<string, number[]>();
-  for (const { phases = [] } of earlier.filter(wentWell).slice(0, MAX_USUAL)) {
-    for (const { text = '', duration_us: us } of phases) {
-      byText.set(text, [...(byText.get(text) ?? []), us]);
-    }
-  }
-  const usual = new Map<string, number>();
-  for (const [text, all] of byText) if (all.length >= MIN_USUAL) usual.set(text, median(all));
-  return usual;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] as number;
+/** By the history that a daemon keeps, as far as the journal tells it. */
+function usualBefore(
+  earlier: readonly RecordDraft[],
+  { provider, store }: SessionFields,
+): Usual | undefined {
+  const history: History = new Map();
+  for (const record of earlier.toReversed()) foldIntoHistory(history, record);
+  return usualOf(history, { provider: provider ?? null, store: store ?? null });
 }

@@ -170,17 +170,14 @@ export const VERDICTS: readonly Row[] = [
   },
   {
     code: 'slow_phase',
-    when: ({ usual, duration_us }) =>
-      usual !== undefined &&
-      duration_us >= MIN_SLOW_US &&
-      duration_us >= SLOW_TIMES * usual.duration_us,
+    when: ({ usual_us, duration_us }) =>
+      usual_us !== undefined && duration_us >= MIN_SLOW_US && duration_us >= SLOW_TIMES * usual_us,
     say: (facts) => {
-      const usualUs = facts.usual?.duration_us ?? 1;
       const slow = facts.slowest_phase;
       const where = slow
         ? `, ${durationText(slow.duration_us)} of it in ${phaseName(slow.text)}`
         : '';
-      return `Finished ok, but slowly: ${durationText(facts.duration_us)}, usually ${durationText(usualUs)}${where}`;
+      return `Finished ok, but slowly: ${durationText(facts.duration_us)}, usually ${durationText(facts.usual_us ?? 0)}${where}`;
     },
   },
   {

@@ -6,17 +6,28 @@
 
 namespace sample {
 
-void Reporter::Pace() {
+void Reporter::Pace(uint64_t weight) {
   if (calls_per_second_ <= 0) return;
   std::chrono::steady_clock::time_point due;
   {
     const std::lock_guard<std::mutex> guard(lock_);
     if (paced_ == 0) first_ = std::chrono::steady_clock::now();
-    const std::chrono::duration<double> since_first(static_cast<double>(paced_++) /
+    const std::chrono::duration<double> since_first(static_cast<double>(paced_) /
                                                     calls_per_second_);
+    paced_ += weight;
     due = first_ + std::chrono::duration_cast<std::chrono::steady_clock::duration>(since_first);
   }
   std::this_thread::sleep_until(due);
+}
+
+void Reporter::AskForUnknown() {
+  // Nobody's.
+  constexpr mapisync::Guid kUnknown = {
+      0x7d1f0c52, 0x3c0e, 0x4b55, {0x9a, 0x5e, 0x10, 0x6c, 0x4f, 0x21, 0x8b, 0x93}};
+  void* object = nullptr;
+  if (callback_ && !Failed(callback_->QueryInterface(kUnknown, &object)) && object) {
+    static_cast<mapisync::Unknown*>(object)->Release();
+  }
 }
 
 void Reporter::Progress(const char16_t* text, uint32_t index, uint32_t index_max) {

@@ -21,8 +21,11 @@ class Reporter {
   void set_callback(mapisync::ProgressCallback* callback) { callback_ = callback; }
 
   // Waits until the next call is due. Due times are counted from the first, so a late call is made
-  // good by the ones that follow.
-  void Pace();
+  // good by the ones that follow. The next but one is due after as many calls' time as `weight`.
+  void Pace(uint64_t weight = 1);
+
+  // Asks the callback for an interface that it does not have.
+  void AskForUnknown();
 
   void Progress(const char16_t* text, uint32_t index, uint32_t index_max);
   void Error(Hresult code, const char16_t* text);

@@ -70,6 +70,10 @@ class SampleSync final : public mapisync::Sync, public CountsSource, private Run
     if (config_.scenario->how & kReturnsLast) {
       while (busy_) os::SleepMs(1);
     }
+    if (config_.scenario->how & kReturnsResult) {
+      const std::lock_guard<std::mutex> guard(lock_);
+      return newest_.result;
+    }
     return kOk;
   }
 

@@ -43,6 +43,11 @@ void OddErrors(Reporter* reporter) {
   }
 }
 
+void OddQuestions(Reporter* reporter) {
+  reporter->AskForUnknown();
+  reporter->Error(kOk, u"The operation completed successfully");
+}
+
 constexpr Scenario kScenarios[] = {
     {"1", "one text, then NULL texts with a growing index", kOneCount},
     {"2", "a text and a restart of the count per folder"},
@@ -59,6 +64,12 @@ constexpr Scenario kScenarios[] = {
     {"11", "like 2, then Release beside another thread's Progress", 0, 1, nullptr, Ending::kBeside},
     {"12", "like 2; the host's callback is slow, fails, crashes or hangs"},
     {"13", "like 1; the daemon comes and goes", kOneCount},
+    {"14", "like 2, each message paced by its size, as over a slow line", kPaceBySize},
+    {"15", "like 2, then Done as if the user had cancelled", 0, 1, nullptr, Ending::kCancelled},
+    {"16", "like 8, but Done, with another handle, and then the result are a failure",
+     kReturnsLast | kReturnsResult, 1, nullptr, Ending::kSilentFailure},
+    {"17", "like 2, then an unknown interface is asked for, and an Error is S_OK", 0, 1,
+     OddQuestions},
 };
 
 }  // namespace

@@ -9,16 +9,20 @@
 namespace sample {
 
 enum class Ending {
-  kDone,          // Done, then Release
-  kDoneThenMore,  // Done, Progress, Done again, Release
-  kNoDone,        // Release alone
+  kDone,           // Done, then Release
+  kDoneThenMore,   // Done, Progress, Done again, Release
+  kNoDone,         // Release alone
+  kCancelled,      // Done with MAPI_E_USER_CANCEL
+  kSilentFailure,  // Done with a failure that no Error told, and with another handle
   kBeside,  // Done and Release while another thread, with a reference of its own, still reports
 };
 
 // Scenario::how
-inline constexpr unsigned kOneCount = 1;     // one text and one count for all folders
-inline constexpr unsigned kPhaseMarks = 2;   // ("", 0, 0) between folders
-inline constexpr unsigned kReturnsLast = 4;  // SynchronizeInBackground returns after Done
+inline constexpr unsigned kOneCount = 1;       // one text and one count for all folders
+inline constexpr unsigned kPhaseMarks = 2;     // ("", 0, 0) between folders
+inline constexpr unsigned kReturnsLast = 4;    // SynchronizeInBackground returns after Done
+inline constexpr unsigned kReturnsResult = 8;  // and with what Done brought
+inline constexpr unsigned kPaceBySize = 16;    // a call's time for each 256 bytes of a message
 
 struct Scenario {
   const char* name;

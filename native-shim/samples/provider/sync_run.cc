@@ -8,7 +8,8 @@ namespace sample {
 
 using mapisync::ProgressCallback;
 
-constexpr uint32_t kCallsBeside = 200;  // of the second thread of Ending::kBeside
+constexpr uintmax_t kBytesOfACall = 256;  // of kPaceBySize
+constexpr uint32_t kCallsBeside = 200;    // of the second thread of Ending::kBeside
 
 Hresult SyncRun::Start(const Config& config, const Shim& shim, const mapisync_mapisib& sib,
                        RunOwner* owner) {
@@ -126,12 +127,19 @@ Problem SyncRun::CopyFolder(const Folder& folder, uint32_t done_before, uint32_t
     }
     if (copied == Copied::kBadStore) return problem;
     if (copied == Copied::kBadMessage) reporter_.Error(problem.code, problem.text);
-    reporter_.Pace();
+    reporter_.Pace(WeightOf(message));
     for (uint32_t call = 0; call < config_.scenario->calls_per_message; call++) {
       reporter_.Progress(nullptr, ++index, total);
     }
   }
   return {};
+}
+
+uint64_t SyncRun::WeightOf(const std::filesystem::path& message) const {
+  if (!(config_.scenario->how & kPaceBySize)) return 1;
+  std::error_code ignored;
+  const uintmax_t size = std::filesystem::file_size(message, ignored);
+  return ignored ? 1 : 1 + size / kBytesOfACall;
 }
 
 void SyncRun::End(Hresult result) {
@@ -147,6 +155,18 @@ void SyncRun::End(Hresult result) {
       break;
     case Ending::kNoDone:
       break;
+    case Ending::kCancelled:
+      counts_.result = kUserCancel;
+      reporter_.Done(event_.host, kUserCancel);
+      break;
+    case Ending::kSilentFailure: {
+      counts_.result = kNetworkError;
+      os::CompletionEvent other = {};
+      os::CreateCompletionEvent(&other);
+      reporter_.Done(other.host, kNetworkError);
+      os::SetAndCloseOwn(&other);
+      break;
+    }
     case Ending::kBeside:
       return EndBesideProgress(result);
   }

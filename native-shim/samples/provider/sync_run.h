@@ -41,6 +41,7 @@ class SyncRun {
   void Body();
   Problem Copy();
   Problem CopyFolder(const Folder& folder, uint32_t done_before, uint32_t total);
+  uint64_t WeightOf(const std::filesystem::path& message) const;
   void End(Hresult result);
   void EndBesideProgress(Hresult result);
 

@@ -19,6 +19,7 @@ inline constexpr Hresult kInvalidParameter = CodeOf(0x80070057);
 inline constexpr Hresult kBusy = CodeOf(0x8004010B);
 inline constexpr Hresult kNotEnoughDisk = CodeOf(0x8004010D);
 inline constexpr Hresult kNotFound = CodeOf(0x8004010F);
+inline constexpr Hresult kUserCancel = CodeOf(0x80040113);
 inline constexpr Hresult kNetworkError = CodeOf(0x80040115);
 inline constexpr Hresult kDiskError = CodeOf(0x80040116);
 inline constexpr Hresult kCorruptData = CodeOf(0x8004011B);

@@ -69,6 +69,7 @@ const earlier = (seconds: number, outcome: RecordDraft['outcome'] = 'ok'): Recor
   level: 'info',
   time: '2025-06-15T15:00:00.000000Z',
   msg: '',
+  session: { id: '0'.repeat(16), provider: 'contoso', store: 'Mailbox A', attach: 'tee' },
   outcome: outcome!,
   duration_us: seconds * SECOND,
   phases: [
@@ -271,7 +272,7 @@ describe('the story tells', () => {
     });
     expect(story).toMatchObject({
       duration_us: 17 * SECOND,
-      usual: { duration_us: 4 * SECOND, syncs: 3 },
+      usual_us: 4 * SECOND,
       slowest_phase: { text: 'Sent', duration_us: 14 * SECOND },
       phases: [{ text: 'Inbox', usual_us: 3 * SECOND }, { text: 'Sent' }],
       stalls: [{ kind: 'blocked', thread: 4711, for_us: 12 * SECOND, ongoing: false }],
