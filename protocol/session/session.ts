@@ -138,6 +138,10 @@ export function applyFrame(state: SessionState, frame: SessionFrame, emit: Emit)
     case 'progress':
       heard(state, frame, emit);
       takeProgress(state, frame, frame, emit);
+      // The time of Progress is coarse, and threads overtake each other; one thread does not.
+      if (state.done?.thread === frame.thread || isAfterDone(state, frame.timeUs)) {
+        judgeAfterDone(state, frame, 'Progress', emit);
+      }
       if (isProgressDue(state, frame.timeUs)) emitProgress(state, frame, emit);
       break;
     case 'error':
@@ -351,11 +355,10 @@ function takeProgress(
     judgeBar(state, cause, { call, index, max }, before, state.text === textBefore, emit);
   }
   if (isFloodWindowOver(state, timeUs)) judgeFlood(state, cause, call, emit);
-  // The time of Progress is coarse, and threads overtake each other; one thread does not.
-  const { done } = state;
-  if (done !== null && (timeUs >= done.timeUs || cause.thread === done.thread)) {
-    judgeAfterDone(state, cause, 'Progress', emit);
-  }
+}
+
+function isAfterDone(state: SessionState, timeUs: number): boolean {
+  return state.done !== null && timeUs > state.done.timeUs;
 }
 
 function takeNote(state: SessionState, frame: Note, emit: Emit): void {
@@ -575,6 +578,8 @@ function takeMerged(state: SessionState, frame: Merged, emit: Emit): void {
   if (call > 0) {
     heard(state, { ...frame, timeUs }, emit);
     takeProgress(state, frame, { call, timeUs, index, max, text }, emit);
+    // Its thread is the one that recorded it, perhaps in the last Release, not the caller's.
+    if (isAfterDone(state, timeUs)) judgeAfterDone(state, frame, 'Progress', emit);
     if (isProgressDue(state, frame.timeUs)) emitProgress(state, frame, emit);
   }
   tellMerged(state, frame, emit);

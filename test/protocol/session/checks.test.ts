@@ -63,6 +63,24 @@ const bad = (s: Script) => s.error(NETWORK, 'no answer');
 const TABLE: [string, Steps, string[]][] = [
   ['a clean sync', (s) => [s.progress(0, 2), s.progress(2, 2), s.done(S_OK), s.close()], []],
   ['Progress after Done', (s) => [s.done(S_OK), s.progress(1, 2), s.close()], ['MS001']],
+  [
+    'calls before Done that the last Release records as merged',
+    (s) => [
+      s.done(S_OK),
+      s.merged({ progress: 9, merged: 9 }, { call: 9, index: 1, max: 2 }),
+      s.close({ progress: 9, merged: 9 }),
+    ],
+    [],
+  ],
+  [
+    'merged calls after Done',
+    (s) => [
+      s.done(S_OK),
+      s.at(1).merged({ progress: 9, merged: 9 }, { call: 9, index: 1, max: 2 }),
+      s.close({ progress: 9, merged: 9 }),
+    ],
+    ['MS001'],
+  ],
   ['Error after Done', (s) => [s.done(S_OK), bad(s), bad(s), s.close()], ['MS001']],
   [
     'Progress after the end was told, twice',
