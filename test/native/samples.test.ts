@@ -279,12 +279,25 @@ describe('a scenario', () => {
     ['9', [...perFolder, done, '"After Done" 1/1', 'done 0x00000000 null']],
     ['12', [...perFolder, done]],
     ['13', ['LABEL', '- 1/3', '- 2/3', '- 3/3', done]],
+    ['14', [...perFolder, done]],
+    ['14-one-count', ['LABEL', '- 1/3', '- 2/3', '- 3/3', done]],
+    ['17', [...perFolder, '! 0x00000000', done]],
   ] as const)('%s calls in its order', ([scenario, want]) => {
     const result = run(['--scenario', scenario], { maildir: small });
     expect(result.code).toBe(0);
     const label = `"${small.split(/[\\/]/).at(-1)}" 0/3`;
     expect(shorts(result.calls)).toEqual(want.map((row) => (row === 'LABEL' ? label : row)));
     expect(new Set(result.calls.map(({ thread }) => thread)).size).toBe(1);
+    expectBalance(result);
+  });
+
+  test.for([
+    ['15', 'done 0x80040113 same'],
+    ['16', 'done 0x80040115 other'],
+  ] as const)('%s does not succeed', ([scenario, end]) => {
+    const result = run(['--scenario', scenario], { maildir: small });
+    expect(result.code).toBe(1);
+    expect(shorts(result.calls)).toEqual([...perFolder, end]);
     expectBalance(result);
   });
 

@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,7 +21,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const native = join(root, 'dist', 'native', `${process.platform}-${process.arch}`);
 const cli = join(root, 'dist', 'bin', 'mapisync.js');
 
-/** Name of the file, and how the host is run. `kill`: after so many milliseconds. */
+/**
+ * Name of the file, and how the host is run. `kill`: after so many milliseconds. `pause`: stopped after so
+ * many, and for so many. `uneven`: its Maildir, instead of a small one.
+ */
 const RECORDINGS = [
   { name: 'clean', args: ['--scenario', '2'] },
   { name: 'one-count', args: ['--scenario', '1'] },
@@ -37,12 +40,51 @@ const RECORDINGS = [
   { name: 'crash-in-callback', args: ['--scenario', '2', '--callback', 'crash'] },
   { name: 'stuck-in-callback', args: ['--scenario', '2', '--callback', 'hang'], kill: 3500 },
   { name: 'killed', args: ['--scenario', '2', '--calls-per-second', '10'], kill: 1000 },
+  { name: 'cancelled', args: ['--scenario', '15'] },
+  { name: 'silent-failure', args: ['--scenario', '16', '--attach', 'wrap'] },
+  { name: 'other-handle', args: ['--scenario', '16'] },
+  { name: 'odd-questions', args: ['--scenario', '17'] },
+  { name: 'store-in-the-way', args: ['--scenario', '2'], store: 'a-file/store' },
+  {
+    name: 'paused',
+    args: ['--scenario', '2', '--calls-per-second', '24'],
+    pause: { after: 500, for: 31_000 },
+  },
+  ...[1, 2, 3, 4, 5].map((n) => uneven('a', n, [9, 4, 60, 2, 130, 25, 7, 70, 12, 90], 500)),
+  ...[1, 2, 3].map((n) => uneven('b', n, [160, 3, 40, 90], 400)),
+  uneven('b', 4, [160, 3, 40, 90], 160),
+  ...[1, 2, 3].map((n) => uneven('c', n, [40, 15, 70, 5, 90], 600, '14-one-count')),
 ];
-const MESSAGES = 24;
 const OPEN_US = 1_000_000_000;
 const CLOCK_OFFSET_US = 1_749_999_000_000_000;
 const PID = 4242;
 const FIRST_THREAD = 4711;
+
+/** A sync of folders with so many messages, more or less, which are of many sizes. */
+function uneven(store, n, folders, perSecond, scenario = '14') {
+  const args = ['--scenario', scenario, '--calls-per-second', String(perSecond)];
+  return { name: `uneven-${store}-${n}`, args, uneven: { store, seed: n, folders } };
+}
+
+function makeUneven(dir, { seed, folders }) {
+  let drawn = 0;
+  const draw = () => {
+    drawn += 1;
+    const hash = createHash('sha256').update(`${seed} ${drawn}`).digest();
+    return hash.readUInt32BE() / 2 ** 32;
+  };
+  folders.forEach((usual, number) => {
+    const path = join(dir, number === 0 ? '' : `.Folder ${number}`);
+    for (const part of ['cur', 'new', 'tmp']) mkdirSync(join(path, part), { recursive: true });
+    const messages = Math.max(1, Math.round(usual * (0.85 + 0.3 * draw())));
+    for (let message = 0; message < messages; message += 1) {
+      // Most are small, and a few a hundred times as large.
+      const bytes = Math.round(300 * Math.exp(4.5 * draw() ** 3) * (1 + (number % 3)));
+      const text = `From: a@example.org\nSubject: ${message}\n\n${'x'.repeat(bytes)}\n`;
+      writeFileSync(join(path, 'cur', `${1_700_000_000 + message}.M${number}P1.example:2,S`), text);
+    }
+  });
+}
 
 const scratch = mkdtempSync(join(tmpdir(), 'mapisync-recordings-'));
 const env = { ...process.env, MAPISYNC_STATE_DIR: join(scratch, 'state') };
@@ -66,17 +108,30 @@ async function until(what, look) {
 
 const mapisync = (...args) => start(process.execPath, [cli, ...args]);
 
-async function record({ name, args, broken = 0, kill }) {
-  const maildir = join(scratch, `mail-${broken}`);
-  if (!existsSync(maildir)) {
-    makeMaildir({ dir: maildir, messages: MESSAGES, folders: 3, broken, seed: 7 });
+async function record({ name, args, broken = 0, kill, pause, uneven: sizes, store }) {
+  const maildir = join(scratch, sizes ? `${name}/Mailbox ${sizes.store}` : `mail-${broken}`);
+  if (sizes) makeUneven(maildir, sizes);
+  else if (!existsSync(maildir)) {
+    makeMaildir({ dir: maildir, messages: 24, folders: 3, broken, seed: 7 });
   }
   const file = join(scratch, `${name}.mapisync`);
-  const recorder = mapisync('record', '--next', '--file', file, '--timeout', '60s');
+  const recorder = mapisync('record', '--next', '--file', file, '--timeout', '90s');
   await until('it waits', () => recorder.said().includes('Waiting'));
-  const given = ['--maildir', maildir, '--store', join(scratch, `store-${name}`), '--quiet'];
+  const given = [
+    '--maildir',
+    maildir,
+    '--store',
+    join(scratch, store ?? `store-${name}`),
+    '--quiet',
+  ];
   const host = start(join(native, 'sample-host'), [...given, '--flush', '3000', ...args]);
   if (kill !== undefined) setTimeout(() => host.child.kill('SIGKILL'), kill);
+  if (pause) {
+    await sleep(pause.after);
+    host.child.kill('SIGSTOP');
+    await sleep(pause.for);
+    host.child.kill('SIGCONT');
+  }
   await host.ended;
   const code = await recorder.ended;
   if (code !== 0) throw new Error(`Cannot record ${name}: ${recorder.said()}`);
@@ -105,6 +160,7 @@ function steady(name, recording) {
 }
 
 const only = process.argv.slice(2);
+writeFileSync(join(scratch, 'a-file'), '');
 const daemon = mapisync('daemon', 'run');
 try {
   await until('the daemon is ready', () => daemon.said().includes('ready'));

@@ -65,6 +65,7 @@ constexpr Scenario kScenarios[] = {
     {"12", "like 2; the host's callback is slow, fails, crashes or hangs"},
     {"13", "like 1; the daemon comes and goes", kOneCount},
     {"14", "like 2, each message paced by its size, as over a slow line", kPaceBySize},
+    {"14-one-count", "like 14, with one text and one count", kOneCount | kPaceBySize},
     {"15", "like 2, then Done as if the user had cancelled", 0, 1, nullptr, Ending::kCancelled},
     {"16", "like 8, but Done, with another handle, and then the result are a failure",
      kReturnsLast | kReturnsResult, 1, nullptr, Ending::kSilentFailure},

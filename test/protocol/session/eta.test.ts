@@ -1,4 +1,5 @@
-// How good the time left is: uneven syncs, made from a seed, asked at half time.
+// How good the time left is: uneven syncs, made from a seed and recorded, asked at half time.
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { RecordDraft } from '../../../protocol/records/record.ts';
 import {
@@ -8,10 +9,12 @@ import {
   usualOf,
 } from '../../../protocol/session/history.ts';
 import { liveSession } from '../../../protocol/session/live.ts';
+import { recordsOf } from '../../../protocol/session/recorded.ts';
 import type { SessionFrame } from '../../../protocol/session/session.ts';
 import { applyFrame, openSession } from '../../../protocol/session/session.ts';
 import type { SessionState } from '../../../protocol/session/state.ts';
 import type { Open } from '../../../protocol/wire/frames.ts';
+import { readRecording } from '../../../protocol/wire/recording.ts';
 import { Log, ORIGIN, S_OK, Script } from './script.ts';
 
 /** Numbers from 0 to 1, the same for the same seed (mulberry32). */
@@ -135,6 +138,42 @@ test('at half time the time left is off by at most 20 % of it, in the median', (
   // A change of pace that still goes on cannot be foreseen.
   for (const errors of all) expect(median(errors)).toBeLessThanOrEqual(0.6);
 }, 60_000);
+
+/** Recordings whose one count is the whole sync; of the others the first ones only make the history. */
+const ONE_COUNT = /^uneven-c-/;
+
+test('at half time of recorded uneven syncs, too', () => {
+  const kept = new URL('../../recordings/', import.meta.url);
+  const names = readdirSync(kept).filter((name) => name.startsWith('uneven-'));
+  expect(names.length).toBeGreaterThanOrEqual(8);
+  const history: History = new Map();
+  const errors = names.sort().flatMap((name) => {
+    const recording = readRecording(readFileSync(new URL(name, kept)));
+    const [open, ...frames] = recording.frames;
+    const doneUs = frames.findLast(({ kind }) => kind === 'done')!.timeUs;
+    const halfUs = (open.timeUs + doneUs) / 2;
+    const state = openSession(open, ORIGIN, () => {});
+    state.usual = usualOf(history, state) ?? null;
+    for (const frame of frames) {
+      if (frame.timeUs > halfUs) break;
+      applyFrame(state, frame as SessionFrame, () => {});
+    }
+    const left = (doneUs - halfUs) / 1e6;
+    const { eta_s } = liveSession(state, halfUs).progress;
+    const error = eta_s === undefined ? 1 : Math.abs(eta_s - left) / left;
+    const usual = state.usual === null ? 'not known' : 'known';
+    console.log(
+      `time left, ${name} (usual ${usual}): ${eta_s?.toFixed(1) ?? 'unknown'} s of ${left.toFixed(1)} s, off by ${percent(error)}`,
+    );
+    foldIntoHistory(history, recordsOf(recording).records.at(-1)!);
+    return state.usual === null && !ONE_COUNT.test(name) ? [] : [error];
+  });
+  expect(errors.length).toBeGreaterThanOrEqual(6);
+  console.log(
+    `time left, ${errors.length} recordings where it can be known: off by ${percent(median(errors))}`,
+  );
+  expect(median(errors)).toBeLessThanOrEqual(0.2);
+});
 
 describe('the time left', () => {
   const run = (calls: [seconds: number, index: number, max: number, text?: string][]) => {
