@@ -25,7 +25,7 @@ import { tick } from '../../../protocol/session/session.ts';
 import type { Counters, NewestCall, SequencedFrame, Slot } from '../../../protocol/wire/frames.ts';
 import { checkRecord, OPEN_US, OPEN_WALL_US, ORIGIN, SECOND } from './script.ts';
 
-const NUM_RUNS = Number(process.env.HISTORIES ?? 50);
+const NUM_RUNS = Number(process.env.HISTORIES ?? 70);
 const NO_LOSSES = { opens: 0, progress: 0, errors: 0, dones: 0, others: 0 };
 const NONE: Counters = {
   progress: 0,
@@ -55,6 +55,8 @@ class Shim {
   readonly id: string;
   readonly frames: (SequencedFrame | { kind: 'unknown'; wireKind: number; seq: number })[] = [];
   readonly providers: Provider[] = [];
+  /** The newest that was. */
+  released: Provider | undefined;
   readonly lost = { ...NO_LOSSES };
   freed = 0;
   /** The newest frame that was sent on this connection. -1: there is none. */
@@ -156,9 +158,14 @@ class World {
     else if (kind === 36) shim.add('clock', this.nowUs, { wallUs: this.#wallUs });
     else if (kind === 37) {
       shim.frames.push({ kind: 'unknown', wireKind: 99, seq: shim.frames.length + 1 });
-    } else if (kind === 38 && value % 3 === 0) {
+    } else if (kind === 38) {
       provider.released = true;
+      shim.released = provider;
       add('close', { counters: { ...counters } });
+    } else if (kind === 39 && shim.released !== undefined) {
+      // After the last Release.
+      const { counters: last, session: late } = shim.released;
+      shim.add('error', this.nowUs, { call: last.errors + 1, hresult, marks: 0, text }, late);
     }
   }
 
