@@ -192,8 +192,12 @@ export const VERDICTS: readonly Row[] = [
   {
     code: 'ok',
     when: () => true,
-    say: (facts) =>
-      `Finished ${facts.outcome ?? 'ok'} in ${durationText(facts.duration_us)}: ${count(facts.totals.progress, 'call')}, nothing to complain of`,
+    say: (facts) => {
+      const notes = facts.checks.filter(({ severity }) => severity === 'note').length;
+      const odd =
+        notes === 0 ? 'nothing to complain of' : `${count(notes, 'note')} on the contract`;
+      return `Finished ${facts.outcome ?? 'ok'} in ${durationText(facts.duration_us)}: ${count(facts.totals.progress, 'call')}, ${odd}`;
+    },
   },
 ];
 
