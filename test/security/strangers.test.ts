@@ -196,9 +196,11 @@ describe('another version', () => {
     socket.write(greeting);
     await until('it closed', () => socket.closed);
     expect(heard).toBe(0);
-    expect(named(journalOf(stateDir), 'peer.refused')).toMatchObject([
-      { refusal: { reason: 'version' } },
-    ]);
+    const refused = await until(
+      'it was noted',
+      () => named(journalOf(stateDir), 'peer.refused')[0],
+    );
+    expect(refused).toMatchObject({ refusal: { reason: 'version' } });
   });
 });
 
