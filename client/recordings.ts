@@ -7,6 +7,8 @@ import { CliError, EXIT } from './exit.ts';
 const STDIN = 0;
 const CHUNK_BYTES = 1_048_576;
 
+const MAKE_ONE = 'Make a recording with: mapisync record --next';
+
 /** @param path `-` is stdin. @throws {CliError} if it can't be read, or is too large. */
 export function readBytes(path: string): Buffer {
   let fd = STDIN;
@@ -30,11 +32,7 @@ export function readBytes(path: string): Buffer {
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new CliError(
-      EXIT.usage,
-      `Cannot read ${path}: there is no such file`,
-      'Make a recording with: mapisync record --next',
-    );
+    throw new CliError(EXIT.usage, `Cannot read ${path}: there is no such file`, MAKE_ONE);
   } finally {
     if (fd !== STDIN) closeSync(fd);
   }
@@ -64,12 +62,17 @@ export function loadRecording(path: string): Recording {
   }
 }
 
-export function damagedFile(path: string, error: unknown): unknown {
+/** @param before How to see what stands before the damage. */
+export function damagedFile(
+  path: string,
+  error: unknown,
+  before = `What stands before the damage is shown by: mapisync decode ${path}`,
+): unknown {
   if (!(error instanceof ProtocolError)) return error;
   const text = error.message.replace(/^Cannot read recording/, `Cannot read ${path}`);
-  const hint =
-    error.reason === 'version'
-      ? 'Use the version of mapisync that recorded it, or a newer one'
-      : `What stands before the damage is shown by: mapisync decode ${path}`;
+  let hint = before;
+  if (error.reason === 'version')
+    hint = 'Use the version of mapisync that recorded it, or a newer one';
+  else if (text.endsWith('this is no recording')) hint = MAKE_ONE;
   return new CliError(EXIT.failed, text, hint, error);
 }

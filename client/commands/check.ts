@@ -18,7 +18,9 @@ export async function check(
   settings: Settings,
   io: Io,
 ): Promise<number> {
-  const story = existsSync(what)
+  // No session has such an id, so a file that is not there is told as one.
+  const isFile = /[./\\]/.test(what) || existsSync(what);
+  const story = isFile
     ? recordedStory(what)
     : storyOf(findHistory(options.journal, settings, io), what);
   const faults = story.checks.filter(({ severity }) => severity === 'fault');

@@ -25,6 +25,6 @@ export async function decode(path: string, io: Io): Promise<number> {
     return EXIT.done;
   } catch (error) {
     await flush();
-    throw damagedFile(path, error);
+    throw damagedFile(path, error, 'What stands before the damage was printed');
   }
 }

@@ -152,6 +152,25 @@ export function applyFrame(state: SessionState, frame: SessionFrame, emit: Emit)
       heard(state, frame, emit);
       takeDone(state, frame, emit);
       break;
+    case 'merged':
+      takeMerged(state, frame, emit);
+      break;
+    case 'close':
+      takeCounters(state, frame.counters);
+      end(state, frame, { by: 'released' }, frame.timeUs, true, emit);
+      break;
+    default:
+      applyAside(state, frame, emit);
+  }
+}
+
+/** What is no call of the provider's; it is taken alike before and after the end. */
+function applyAside(
+  state: SessionState,
+  frame: Inner | Blocked | Unblocked | Returned | Note,
+  emit: Emit,
+): void {
+  switch (frame.kind) {
     case 'inner':
       takeInner(state, frame, emit);
       break;
@@ -166,13 +185,6 @@ export function applyFrame(state: SessionState, frame: SessionFrame, emit: Emit)
       break;
     case 'note':
       takeNote(state, frame, emit);
-      break;
-    case 'merged':
-      takeMerged(state, frame, emit);
-      break;
-    case 'close':
-      takeCounters(state, frame.counters);
-      end(state, frame, { by: 'released' }, frame.timeUs, true, emit);
       break;
   }
 }
@@ -193,21 +205,6 @@ function applyLate(state: SessionState, frame: SessionFrame, emit: Emit): void {
     case 'done':
       takeLateCall(state, frame, emit);
       break;
-    case 'inner':
-      takeInner(state, frame, emit);
-      break;
-    case 'blocked':
-      takeBlocked(state, frame, emit);
-      break;
-    case 'unblocked':
-      takeUnblocked(state, frame, emit);
-      break;
-    case 'returned':
-      takeReturned(state, frame, emit);
-      break;
-    case 'note':
-      takeNote(state, frame, emit);
-      break;
     case 'merged':
       takeCounters(state, frame.counters);
       tellMerged(state, frame, emit);
@@ -216,6 +213,8 @@ function applyLate(state: SessionState, frame: SessionFrame, emit: Emit): void {
       takeCounters(state, frame.counters);
       if (!state.released) release(state, frame, emit);
       break;
+    default:
+      applyAside(state, frame, emit);
   }
 }
 

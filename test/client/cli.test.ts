@@ -58,6 +58,7 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
     [['record', '3f', '--next'], /Cannot record: expected --next or SESSION, got both/],
     [['replay', 'x', '--speed', '0x'], /Cannot read --speed: expected 1x to 1000x, or max/],
     [['replay', '/nowhere.mapisync'], /Cannot read \/nowhere.mapisync: there is no such file/],
+    [['check', '/nowhere.mapisync'], /Cannot read \/nowhere.mapisync: there is no such file/],
     [['decode', '/'], /Cannot read \/: expected a recording, got a directory/],
     [
       ['daemon', 'run', '--quiet-after', '999ms'],

@@ -237,6 +237,14 @@ describe('replay', () => {
     expect(end?.totals).toMatchObject({ progress: 500, errors: 0 });
   });
 
+  test('a file that is no recording is told so, with how to make one', async () => {
+    const { code, err } = await mapisync(folder(), 'decode', 'package.json');
+    expect(err).toMatch(
+      /at byte 0, .*no recording\n {2}Make a recording with: mapisync record --next/,
+    );
+    expect(code).toBe(EXIT.failed);
+  });
+
   test('a damaged file is told by its byte, and nothing is sent', async () => {
     const { stateDir } = await startDaemon();
     const file = join(folder(), 'damaged.mapisync');
@@ -246,7 +254,11 @@ describe('replay', () => {
     for (const command of ['replay', 'check', 'decode']) {
       const { code, err } = await mapisync(stateDir, command, file);
       expect(err).toMatch(/Cannot read .*damaged.mapisync: .* at byte \d+/);
-      expect(err).toMatch(/\n {2}What stands before the damage is shown by: mapisync decode/);
+      expect(err).toMatch(
+        command === 'decode'
+          ? /\n {2}What stands before the damage was printed/
+          : /\n {2}What stands before the damage is shown by: mapisync decode/,
+      );
       expect(code).toBe(EXIT.failed);
     }
     expect(named(journalOf(stateDir), 'session.opened')).toEqual([]);
