@@ -33,6 +33,11 @@ const RING_NAME = /^([0-9a-f]{32})\.(ring|tmp)$/;
 /** A file that is being made is locked only a moment after it appears. */
 const UNFINISHED_AFTER_MS = 60_000;
 const MAGIC = 'MAPIRING';
+/**
+ * On Windows nobody can open or delete a file while somebody else looks at it, be it a new host that asks
+ * whose rings are dead, or a virus scanner. That is over soon and not worth a word.
+ */
+const SAID_AT_FAILURE = 3;
 
 export class Adoption {
   readonly #deps: AdoptionDeps;
@@ -40,6 +45,8 @@ export class Adoption {
   readonly #held = new Map<string, FileLock>();
   /** Files that no attempt will mend. */
   readonly #hopeless = new Set<string>();
+  /** How often the system did not let us at a file, one time after the other. */
+  readonly #failures = new Map<string, number>();
 
   constructor(deps: AdoptionDeps) {
     this.#deps = deps;
@@ -61,13 +68,19 @@ export class Adoption {
       try {
         if (kind === 'tmp' && statSync(path).mtimeMs > Date.now() - UNFINISHED_AFTER_MS) continue;
         const taken = await this.#adopt(ring, path, kind === 'tmp');
+        this.#failures.delete(path);
         if (taken === undefined) continue;
         rings += 1;
         frames += taken;
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
-        this.#hopeless.add(path);
-        this.#deps.failed(error as Error, path);
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+          this.#failures.delete(path);
+          continue;
+        }
+        // The next scan tries again; what was taken already is not taken twice.
+        const failures = (this.#failures.get(path) ?? 0) + 1;
+        this.#failures.set(path, failures);
+        if (failures === SAID_AT_FAILURE) this.#deps.failed(error as Error, path);
       }
     }
     return { rings, frames };
@@ -84,17 +97,17 @@ export class Adoption {
     const lock = tryLockRing(path);
     if (!lock) return undefined;
     this.#held.set(path, lock);
-    const image = unfinished ? undefined : this.#read(ring, path, lock);
-    if (image === 'keep') {
+    try {
+      const image = unfinished ? undefined : this.#read(ring, path, lock);
+      if (image === 'keep') return undefined;
+      // If the journal fails meanwhile, the lock is released and nothing below is reached.
+      const frames = image ? await this.#take(image) : undefined;
+      lock.removeFile();
+      return frames;
+    } finally {
       this.#held.delete(path);
       lock.release();
-      return undefined;
     }
-    const frames = image ? await this.#take(image) : undefined;
-    // If the journal failed meanwhile, the lock is released and this is never reached.
-    this.#held.delete(path);
-    lock.removeFile();
-    return frames;
   }
 
   /** @returns undefined if the file is no ring and may go; `keep` if a newer daemon can read it. */

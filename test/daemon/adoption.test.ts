@@ -1,6 +1,13 @@
 /** Rings of processes that died: adopted exactly once, and never while their owner lives. */
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { listSegments, segmentPath } from '../../daemon/journal-files.ts';
@@ -37,6 +44,8 @@ function stateWithRing(
   });
   return { stateDir, ring, path };
 }
+
+const NOBODY = 65534;
 
 /** Holds the lock of a ring as its owner would. */
 const OWNER = `
@@ -116,6 +125,30 @@ test('what its connection had brought is not taken twice', async () => {
   ]);
   expect(named(records, 'session.ended')).toHaveLength(1);
 });
+
+test.skipIf(process.getuid?.() !== 0)(
+  'a ring that cannot be deleted yet is deleted later, and taken once',
+  async () => {
+    const { stateDir, path } = stateWithRing(new Script().error('only once').frames);
+    for (const name of ['..', '.', 'journal', 'rings'])
+      chownSync(join(stateDir, name), NOBODY, NOBODY);
+    chownSync(path, NOBODY, NOBODY);
+    chmodSync(dirname(path), 0o500);
+    await spawnDaemon(stateDir, {}, { uid: NOBODY, gid: NOBODY });
+    const log = join(stateDir, 'daemon.log');
+    const complaints = (): number =>
+      existsSync(log) ? readFileSync(log, 'utf8').split('Cannot adopt').length - 1 : 0;
+    await until('it says so', () => complaints() > 0);
+    expect(existsSync(path)).toBe(true);
+    chmodSync(dirname(path), 0o700);
+    await until('it is deleted', () => !existsSync(path));
+    const records = journalOf(stateDir);
+    for (const name of ['session.error', 'session.ended', 'process.gone']) {
+      expect(named(records, name)).toHaveLength(1);
+    }
+    expect(complaints()).toBe(1);
+  },
+);
 
 test('a daemon that dies while it adopts leaves nothing out and nothing twice', {
   timeout: 60_000,

@@ -148,8 +148,9 @@ const DAEMON_SCRIPT = `
 export async function spawnDaemon(
   stateDir: string,
   options: Partial<RunOptions> = {},
+  spawnOptions: Parameters<typeof runScript>[2] = {},
 ): Promise<ReturnType<typeof runScript>> {
-  const child = runScript(DAEMON_SCRIPT, [stateDir, JSON.stringify(options)]);
+  const child = runScript(DAEMON_SCRIPT, [stateDir, JSON.stringify(options)], spawnOptions);
   await until('the daemon is ready', () => {
     if (child.exitCode !== null) throw new Error(`The daemon died: ${child.said()}`);
     return child.said().includes('ready');
