@@ -69,7 +69,7 @@ export async function runHostRound(options) {
     await Promise.all(Array.from({ length: atOnce }, keepKilling));
     const until = performance.now() + livenessMs;
     while (hosts.rings.length > 0 && performance.now() < until) await delay(10);
-    if (hosts.rings.length > 0) problems.push(`liveness: ${hosts.rings.length} rings are left`);
+    if (hosts.rings.length > 0) problems.push(`liveness: ${hosts.leftRings}`);
     await delay(20);
     if (!(await daemon.stop())) problems.push('liveness: no clean stop');
   } finally {

@@ -1,10 +1,12 @@
 /** Hosts that report through the shim, each with its side file. */
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeSideFile, readHeader, stopProducer } from './side-file.mjs';
 
 const PID_AT = 40;
+/** Must-frames of a host that may be unacknowledged: well below what the reserve of its ring holds. */
+const MOST_AHEAD = 4000;
 
 export class Hosts {
   sides = [];
@@ -32,7 +34,10 @@ export class Hosts {
     makeSideFile(side);
     this.sides.push(side);
     const [command, ...first] = program;
-    const flat = Object.entries(args).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    const flat = Object.entries({ ahead: MOST_AHEAD, ...args }).flatMap(([name, value]) => [
+      `--${name}`,
+      String(value),
+    ]);
     const child = spawn(command, [...first, path(side), ...flat], {
       stdio: 'ignore',
       env: { ...process.env, ...env, MAPISYNC_STATE_DIR: path(state) },
@@ -90,6 +95,13 @@ export class Hosts {
   get rings() {
     if (!existsSync(this.#rings)) return [];
     return readdirSync(this.#rings).filter((name) => name.endsWith('.ring'));
+  }
+
+  /** Whose rings are still there, and what the daemon last said about such things. */
+  get leftRings() {
+    const log = join(this.#options.state, 'daemon.log');
+    const said = existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n').at(-1) : 'nothing';
+    return `${this.rings.length} rings are left: ${this.rings.join(' ')}; the daemon's log: ${said}`;
   }
 
   get #rings() {

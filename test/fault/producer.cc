@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -72,6 +73,7 @@ struct Options {
   std::uint32_t rate = 0;       // One session with so many calls a second, until told to end.
   bool tee = false;
   std::uint32_t flush_ms = 20000;
+  std::uint32_t ahead = 0;  // Waits when so many must-frames may be unacknowledged; 0: never.
   std::uint64_t seed = 1;
 };
 
@@ -150,6 +152,35 @@ class Random {
   std::uint64_t state_;
 };
 
+// Keeps must-frames within the reserve of the ring where no daemon gets round to taking them, as on a
+// machine with much else to do: a full ring loses frames, and rightly, but that is another schedule.
+class Allowance {
+ public:
+  // Whether a thread may make calls that cause so many must-frames.
+  bool Take(std::uint32_t frames) {
+    if (options.ahead == 0) return true;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (taken_ >= options.ahead / 2) {
+      mapisync_status status = {};
+      status.size = sizeof status;
+      mapisync_get_status(&status);
+      // Half of them are the ones since the mark, half those before it.
+      if (status.acknowledged < mark_) return false;
+      mark_ = status.recorded;
+      taken_ = 0;
+    }
+    taken_ += frames;
+    return true;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::uint32_t taken_ = 0;  // Since the mark.
+  std::uint64_t mark_ = 0;   // Frames that were recorded by then.
+};
+
+Allowance allowance;
+
 bool Stopped() { return side->header.stop.load(std::memory_order_relaxed) != 0; }
 
 // `<thread>:<number>` and some padding of any length, so that records are of all sizes.
@@ -178,6 +209,11 @@ void Call(mapisync::ProgressCallback* callback, Entry* entry, std::uint32_t thre
     if (!must && now_us < progress_due_us) continue;
     progress_due_us = now_us + options.busy_us;
     const std::uint32_t kind = must ? random->Below(4) : 3;
+    // With what an inner callback that fails adds.
+    if (kind != 3 && !allowance.Take(2)) {
+      due_us = now_us + 1000;
+      continue;
+    }
     if (kind == 3) {
       const std::uint32_t number = ++calls.progress_begun;
       Label(text, thread, number, number % 40);
@@ -201,6 +237,15 @@ void Call(mapisync::ProgressCallback* callback, Entry* entry, std::uint32_t thre
       calls.errors++;
     }
   }
+}
+
+// For a session: its `open`, `done` and `close`, and what the inner callback adds. Waits for its turn.
+bool MayBegin() {
+  while (!Stopped()) {
+    if (allowance.Take(4)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
 }
 
 Entry* NewEntry() {
@@ -245,7 +290,7 @@ void Detach(mapisync::ProgressCallback* callback, Entry* entry, Random* random) 
 
 void RunAlone(std::uint32_t thread) {
   Random random(options.seed * 100 + thread);
-  for (std::uint32_t n = 0; !Stopped() && (options.sessions == 0 || n < options.sessions); n++) {
+  for (std::uint32_t n = 0; MayBegin() && (options.sessions == 0 || n < options.sessions); n++) {
     Entry* const entry = NewEntry();
     if (entry == nullptr) return;
     mapisync::ProgressCallback* const callback = Attach(entry);
@@ -256,7 +301,7 @@ void RunAlone(std::uint32_t thread) {
 
 void RunShared() {
   Random random(options.seed * 100 + 99);
-  for (std::uint32_t n = 0; !Stopped() && (options.sessions == 0 || n < options.sessions); n++) {
+  for (std::uint32_t n = 0; MayBegin() && (options.sessions == 0 || n < options.sessions); n++) {
     Entry* const entry = NewEntry();
     if (entry == nullptr) return;
     mapisync::ProgressCallback* const callback = Attach(entry);
@@ -322,6 +367,8 @@ bool Parse(int count, char** args) {
       options.tee = value != 0;
     } else if (!std::strcmp(name, "--rate")) {
       options.rate = small;
+    } else if (!std::strcmp(name, "--ahead")) {
+      options.ahead = small;
     } else if (!std::strcmp(name, "--flush-ms")) {
       options.flush_ms = small;
     } else if (!std::strcmp(name, "--seed")) {

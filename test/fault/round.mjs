@@ -274,7 +274,7 @@ export async function runRound(options) {
     if (unflushed > 0) problems.push(`liveness: ${unflushed} hosts could not flush`);
     const until = performance.now() + livenessMs;
     while (hosts.rings.length > 0 && performance.now() < until) await delay(10);
-    if (hosts.rings.length > 0) problems.push(`liveness: ${hosts.rings.length} rings are left`);
+    if (hosts.rings.length > 0) problems.push(`liveness: ${hosts.leftRings}`);
     await delay(20);
     peakMb = Math.max(peakMb, last.peakMb);
     last.tell('stop');
