@@ -1,4 +1,4 @@
-import type { PhaseFields, RecordDraft } from './record.ts';
+import type { Level, PhaseFields, RecordDraft } from './record.ts';
 import { SEVERITY_NUMBER } from './record.ts';
 import { cutText, escapeLine, lineBytes } from './text.ts';
 
@@ -31,7 +31,7 @@ export interface LineContext {
 /** A whole record, as the schema has it. */
 export interface FinishedRecord extends RecordDraft {
   readonly v: 1;
-  readonly severity_number: number;
+  readonly severity_number: (typeof SEVERITY_NUMBER)[Level];
   readonly event_id: string;
   readonly service: LineContext['service'];
   readonly host: { readonly name: string };

@@ -5,7 +5,7 @@
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 
-export const SEVERITY_NUMBER: Record<Level, number> = { debug: 5, info: 9, warn: 13, error: 17 };
+export const SEVERITY_NUMBER = { debug: 5, info: 9, warn: 13, error: 17 } as const;
 
 export type EventName =
   | 'session.opened'
@@ -31,6 +31,8 @@ export type EventName =
   | 'daemon.recovered'
   | 'journal.failed'
   | 'journal.trimmed'
+  | 'export.failed'
+  | 'export.caught_up'
   | 'snapshot.begin'
   | 'snapshot.session'
   | 'snapshot.ring'
@@ -42,6 +44,17 @@ export type Outcome = 'ok' | 'ok_with_errors' | 'warned' | 'failed' | 'cancelled
 export type CheckSeverity = 'fault' | 'note' | 'info';
 
 export type ErrorClass = 'transient' | 'auth' | 'quota' | 'not_found' | 'cancelled' | 'other';
+
+/** Why an exporter cannot go on, for machines. */
+export type ExportCause =
+  | 'unreachable'
+  | 'timeout'
+  | 'refused'
+  | 'tls'
+  | 'denied'
+  | 'full'
+  | 'missing'
+  | 'failed';
 
 export interface SessionFields {
   readonly id: string;
@@ -108,7 +121,7 @@ export interface RecordDraft {
   readonly msg: string;
   readonly trace_id?: string;
   readonly span_id?: string;
-  readonly trace_flags?: number;
+  readonly trace_flags?: 1;
   readonly process?: {
     readonly pid: number;
     readonly arch?: 'x86' | 'x64';
@@ -145,7 +158,10 @@ export interface RecordDraft {
     readonly code?: number;
     readonly crashed?: boolean;
     /** Threads that were inside Outlook's callback when the process ended. */
-    readonly in_callback?: readonly { readonly method: string; readonly thread: number }[];
+    readonly in_callback?: readonly {
+      readonly method: 'Progress' | 'Error' | 'Done';
+      readonly thread: number;
+    }[];
   };
   readonly check?: {
     /** `MS001`: a row of `protocol/session/checks.ts`. */
@@ -196,6 +212,13 @@ export interface RecordDraft {
     readonly segments: number;
     readonly bytes: number;
     readonly reader?: string;
+  };
+  readonly export?: {
+    readonly name: string;
+    /** Of `export.failed`. */
+    readonly cause?: ExportCause;
+    /** Of the journal, behind what was acknowledged. */
+    readonly backlog_bytes: number;
   };
   /** What the daemon says of itself: platform facts, limits met. Flat, no text from the host. */
   readonly detail?: Record<string, string | number | boolean>;

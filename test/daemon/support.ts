@@ -16,7 +16,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import Ajv2020 from 'ajv/dist/2020.js';
 import { afterEach, expect } from 'vitest';
 import { connect } from '../../daemon/platform/connect.ts';
 import { type RunOptions, runDaemon } from '../../daemon/run.ts';
@@ -31,6 +30,7 @@ import { decodeDaemonFrame } from '../../protocol/wire/decode.ts';
 import { encodeFrame, frame as framed } from '../../protocol/wire/encode.ts';
 import { FrameReader } from '../../protocol/wire/frame-reader.ts';
 import type { DaemonFrame, Hello, ShimFrame, Unknown } from '../../protocol/wire/frames.ts';
+import { checkValid } from '../valid-record.mjs';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -324,14 +324,6 @@ export class Script {
 
 // The journal, read by other means than the daemon's.
 
-const schemaFile = join(root, 'protocol', 'records', 'schema.json');
-const ajv = new Ajv2020.default({ allErrors: true, strict: false, validateFormats: false });
-const valid = ajv.compile(JSON.parse(readFileSync(schemaFile, 'utf8')));
-
-export function expectValid(record: RecordDraft): void {
-  expect(valid(record) || JSON.stringify([valid.errors, record]), 'valid').toBe(true);
-}
-
 function expectWholeLines(dir: string): void {
   for (const name of existsSync(dir) ? readdirSync(dir) : []) {
     if (!name.endsWith('.jsonl')) continue;
@@ -353,7 +345,7 @@ export function journalOf(stateDir: string): RecordDraft[] {
     for (const line of text.split('\n').slice(0, -1)) {
       expect(Buffer.byteLength(line)).toBeLessThanOrEqual(16_384);
       const record = JSON.parse(line);
-      expectValid(record);
+      checkValid(record);
       if (!record.event_name.startsWith('snapshot.')) records.push(record);
     }
   }

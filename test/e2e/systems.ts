@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { checkValid } from '../valid-record.mjs';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 const requireAll = process.env.MAPISYNC_REQUIRE === 'all';
@@ -179,7 +180,7 @@ export interface JournalLine {
   readonly [field: string]: any;
 }
 
-/** All records of a journal, in order. @throws if a line is no JSON. */
+/** All records of a journal, in order, each held to the schema. @throws if a line is no JSON. */
 export function readJournal(state: string): JournalLine[] {
   const folder = join(state, 'journal');
   if (!existsSync(folder)) return [];
@@ -188,7 +189,11 @@ export function readJournal(state: string): JournalLine[] {
     .sort()
     .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as JournalLine);
+    .map((line) => {
+      const record = JSON.parse(line) as JournalLine;
+      checkValid(record);
+      return record;
+    });
 }
 
 /** A daemon in a scratch state directory, and hosts that report to it. */

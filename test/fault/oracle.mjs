@@ -4,16 +4,18 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkValid } from '../valid-record.mjs';
 import { readSideFile, STATE } from './side-file.mjs';
 
 const SEGMENT = /^mapisync\.([0-9]+)\.jsonl$/;
 const FRAME_ID = /^([0-9a-f]{32})-([0-9]+)-([0-9]+)$/;
 const LABEL = /^([0-9]+):([0-9]+) /;
 const MOST_PROBLEMS = 20;
+const MOST_WORDS = 400;
 
 const sum = (numbers) => numbers.reduce((total, n) => total + n, 0);
 
-/** @returns records in the order of the journal; `onBad` hears of lines that are none. */
+/** @returns records in the order of the journal; `onBad` hears of lines that are none, or break the schema. */
 export function* readRecords(dirs, onBad) {
   const segments = dirs
     .flatMap((dir) => readdirSync(dir).map((name) => ({ dir, name })))
@@ -31,8 +33,12 @@ export function* readRecords(dirs, onBad) {
         onBad(`${name}: ${line.slice(0, 80)}`);
         continue;
       }
-      if (record?.v === 1 && typeof record.event_name === 'string') yield record;
-      else onBad(`${name}: ${line.slice(0, 80)}`);
+      try {
+        checkValid(record);
+        yield record;
+      } catch (error) {
+        onBad(`${name}: ${error.message.slice(0, MOST_WORDS)}`);
+      }
     }
   }
 }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { checkValid } from '../valid-record.mjs';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const dist = join(root, 'dist');
@@ -100,7 +101,7 @@ export async function status(endpoint) {
   return answer;
 }
 
-/** Every record of a journal. */
+/** Every record of a journal, each held to the schema. */
 export function journal(stateDir) {
   const dir = join(stateDir, 'journal');
   return readdirSync(dir)
@@ -108,7 +109,11 @@ export function journal(stateDir) {
     .sort()
     .flatMap((name) => readFileSync(join(dir, name), 'utf8').split('\n'))
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
+    .map((line) => {
+      const record = JSON.parse(line);
+      checkValid(record);
+      return record;
+    });
 }
 
 export const median = (values) => {

@@ -1,12 +1,11 @@
 // Builders, so that a row reads as the transcript of one session.
 
-import Ajv from 'ajv/dist/2020.js';
 import { expect } from 'vitest';
 import { finishRecord, MAX_LINE_BYTES, toLine } from '../../../protocol/records/line.ts';
 import type { RecordDraft } from '../../../protocol/records/record.ts';
-import schema from '../../../protocol/records/schema.json' with { type: 'json' };
 import type { Origin } from '../../../protocol/session/state.ts';
 import type { SequencedFrame } from '../../../protocol/wire/frames.ts';
+import { checkValid } from '../../valid-record.mjs';
 
 export const RING = '00112233445566778899aabbccddeeff';
 export const ORIGIN: Origin = {
@@ -138,22 +137,6 @@ export class Script {
   }
 }
 
-/** The schema, but with every member that it does not name refused, so that it names all of ours. */
-function closed(node: unknown): unknown {
-  if (Array.isArray(node)) return node.map(closed);
-  if (typeof node !== 'object' || node === null) return node;
-  const copy: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(node))
-    copy[key] = key === 'allOf' ? value : closed(value);
-  if (copy.type === 'object' && copy.properties !== undefined) copy.additionalProperties = false;
-  return copy;
-}
-
-const ajv = new Ajv.default({ strict: false, allErrors: true });
-const validateOpen = ajv.compile(schema);
-const { $id: _, ...anonymous } = closed(schema) as Record<string, unknown>;
-const validate = ajv.compile(anonymous);
-
 let counter = 0;
 
 /** Finishes a draft as the journal does, and holds its line to schema and size. */
@@ -163,10 +146,7 @@ export function checkRecord(draft: RecordDraft): void {
   const line = toLine(record);
   expect(Buffer.byteLength(line)).toBeLessThanOrEqual(MAX_LINE_BYTES);
   expect(line).not.toMatch(/[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/);
-  const parsed = JSON.parse(line);
-  for (const check of [validateOpen, validate]) {
-    if (!check(parsed)) throw new Error(`${JSON.stringify(check.errors)} in ${line}`);
-  }
+  checkValid(JSON.parse(line));
 }
 
 /** Collects records, each of them held to the schema. */

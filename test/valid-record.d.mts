@@ -1,0 +1,3 @@
+export declare const schema: object;
+/** @throws what is wrong with it. */
+export declare function checkValid(record: unknown): void;
