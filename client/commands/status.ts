@@ -4,12 +4,7 @@ import { type DaemonFacts, WANT } from '../../protocol/wire/clients.ts';
 import { Connection } from '../connection.ts';
 import { EXIT } from '../exit.ts';
 import type { Io } from '../io.ts';
-import { layOut, renderRow } from '../render/columns.ts';
-import { endedRow, errorLines, liveRow } from '../render/session-row.ts';
-import { statusLines } from '../render/status-lines.ts';
-import type { Theme } from '../render/theme.ts';
 import type { Settings } from '../settings.ts';
-import { glance } from '../view.ts';
 
 export interface Status {
   readonly daemon: DaemonFacts;
@@ -52,26 +47,15 @@ export async function status(
     await io.stdout.write(`${JSON.stringify({ ...found.facts, ...sessions })}\n`);
     return EXIT.done;
   }
-  const lines = statusLines(found.facts, settings.theme, new Date());
-  if (options.withSessions) lines.push('', ...sessionLines(found.sessions, settings.theme, io));
+  // Measuring text takes longer to load than all the rest: scripts that ask often do without.
+  const { liveLines, statusLines } = await import('../render/status-lines.ts');
+  const { theme } = settings;
+  const lines = statusLines(found.facts, theme, new Date());
+  // What is no terminal has no width: a pipe gets what the rows need.
+  const columns = io.stdout.columns || PIPE_COLUMNS;
+  if (options.withSessions) lines.push('', ...liveLines(found.sessions, theme, io.nowMs(), columns));
   await io.stdout.write(`${lines.join('\n')}\n`);
   return EXIT.done;
-}
-
-/** Sessions as `tail` shows them: one row each, errors beneath. */
-function sessionLines(sessions: readonly LiveSession[], theme: Theme, io: Io): string[] {
-  if (sessions.length === 0) return ['No session is running'];
-  const nowMs = io.nowMs();
-  const watched = sessions.map((live) => glance(live, nowMs));
-  const rows = watched.map((one) =>
-    one.live.state === 'ended' ? endedRow(one, theme) : liveRow(one, nowMs, theme),
-  );
-  // What is no terminal has no width: a pipe gets what the rows need.
-  const layout = layOut(rows, io.stdout.columns || PIPE_COLUMNS);
-  return watched.flatMap((one, index) => [
-    renderRow(rows[index]!, layout, theme),
-    ...errorLines(one, layout.room, theme),
-  ]);
 }
 
 const PIPE_COLUMNS = 120;

@@ -1,5 +1,9 @@
 /** The daemon's status for people. What a newer daemon says besides is in `status --json`. */
+import type { LiveSession } from '../../protocol/records/record.ts';
+import { glance } from '../view.ts';
+import { layOut, renderRow } from './columns.ts';
 import { clock, count, grouped } from './numbers.ts';
+import { endedRow, errorLines, liveRow } from './session-row.ts';
 import { printable, width } from './text.ts';
 import type { Theme } from './theme.ts';
 
@@ -83,6 +87,25 @@ export function statusLines(facts: Facts, theme: Theme, now: Date): string[] {
     const name = theme.paint('dim', key) + ' '.repeat(columns - width(key));
     return `${name}  ${printable(value, theme.unicode)}`;
   });
+}
+
+/** Sessions as `tail` shows them: one row each, errors beneath. */
+export function liveLines(
+  sessions: readonly LiveSession[],
+  theme: Theme,
+  nowMs: number,
+  columns: number,
+): string[] {
+  if (sessions.length === 0) return ['No session is running'];
+  const watched = sessions.map((live) => glance(live, nowMs));
+  const rows = watched.map((one) =>
+    one.live.state === 'ended' ? endedRow(one, theme) : liveRow(one, nowMs, theme),
+  );
+  const layout = layOut(rows, columns);
+  return watched.flatMap((one, index) => [
+    renderRow(rows[index]!, layout, theme),
+    ...errorLines(one, layout.room, theme),
+  ]);
 }
 
 function processRows(status: Look): [string, string | undefined][] {
