@@ -268,6 +268,11 @@ const tasks = {
     await build({ hereOnly: true });
     run(process.execPath, [join(root, 'test', 'fuzz', 'run.mjs'), ...args]);
   },
+  async docs() {
+    setup();
+    buildTypeScript();
+    run(process.execPath, [join(root, 'bin', 'docs.mjs')]);
+  },
   async bench(args) {
     await build({ hereOnly: true });
     run(process.execPath, [join(root, 'test', 'bench', 'run.mjs'), ...args]);

@@ -16,6 +16,7 @@ export interface Wiring {
   readonly perform: (
     command: Command,
     action: (settings: Settings) => Promise<number>,
+    how?: { readonly skipBad?: boolean },
   ) => Promise<void>;
 }
 

@@ -1,6 +1,9 @@
 /** The command line: what there is to type, and how it ends. Commands are loaded when they run. */
 import { Command, CommanderError, Option } from 'commander';
+import { addServiceCommands } from './cli-service.ts';
 import { addSessionCommands } from './cli-sessions.ts';
+import { flagHelp, KEYS, type Key } from './config/keys.ts';
+import { find, openSources } from './config/sources.ts';
 import { CliError, EXIT, type ExitCode, exitCodesHelp } from './exit.ts';
 import { type Io, OutputClosed } from './io.ts';
 import { type GlobalFlags, type Settings, settle } from './settings.ts';
@@ -26,8 +29,8 @@ type Action = (settings: Settings) => Promise<number>;
 function buildProgram(io: Io, ended: (code: number) => void): Command {
   const program = new Command('mapisync');
   let help = '';
-  const perform = async (command: Command, action: Action): Promise<void> => {
-    ended(await action(settle(command.optsWithGlobals<GlobalFlags>(), io)));
+  const perform = async (command: Command, action: Action, how = {}): Promise<void> => {
+    ended(await action(settle(command.optsWithGlobals<GlobalFlags>(), io, how)));
   };
   program
     .summary('see what background syncs of MAPI store providers are doing')
@@ -35,12 +38,12 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
       'See what background syncs of MAPI store providers are doing: live, after a crash, and in one log.',
     )
     .option('--state-dir <dir>', 'where daemon and shim meet (env: MAPISYNC_STATE_DIR)')
-    .option('-o, --output <mode>', 'auto, tty, plain or json (env: MAPISYNC_OUTPUT)')
+    .addOption(flagOf(KEYS.output))
     .option('--json', 'the same as --output json')
-    .option('--color <when>', 'auto, always or never (env: MAPISYNC_COLOR, NO_COLOR, FORCE_COLOR)')
+    .addOption(flagOf(KEYS.color))
     .option('-q, --quiet', 'only what matters')
     .option('-v, --verbose', 'everything that there is')
-    .option('--timeout <duration>', 'how long to wait: 500ms, 30s, 10m, 2h (env: MAPISYNC_TIMEOUT)')
+    .addOption(flagOf(KEYS.timeout))
     .version(packageVersion(), '-V, --version', 'the version alone')
     .helpOption('-h, --help', 'this text')
     .helpCommand('help [command]', 'the text of a command')
@@ -187,11 +190,8 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     .description(
       'Run the daemon in the foreground until Ctrl-C, SIGTERM or `mapisync daemon stop`.',
     )
-    .option('--record-keep <count>', 'record the newest sessions (env: MAPISYNC_RECORD_KEEP)')
-    .option(
-      '--quiet-after <duration>',
-      'how long without a call is a stall (env: MAPISYNC_QUIET_AFTER; default: three times what is usual for the store, 30s to 10m)',
-    )
+    .addOption(flagOf(KEYS.recordKeep))
+    .addOption(flagOf(KEYS.quietAfter))
     .action((options: { recordKeep?: string; quietAfter?: string }, command: Command) =>
       perform(command, async (settings) =>
         (await import('./commands/daemon.ts')).daemonRun(options, settings, io),
@@ -237,6 +237,8 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
       ),
     );
 
+  addServiceCommands({ program, io, leaf, perform });
+
   leaf(program.command('version'), [], 'mapisync version', 'mapisync version --json')
     .summary('this program, its protocol, its platform')
     .description('Show the versions of this program and its protocol, and the platform.')
@@ -264,6 +266,8 @@ const ALL_CODES: readonly ExitCode[] = Object.values(EXIT);
 /** Help that commander printed; it goes out through the Io, like everything else. */
 const pendingHelp = new WeakMap<Command, () => string>();
 
+const flagOf = (key: Key<unknown>): Option => new Option(key.flag!, flagHelp(key));
+
 const examples = (first: string, second: string): string => `\nExamples:\n  ${first}\n  ${second}`;
 
 function since(text: string): number {
@@ -280,6 +284,17 @@ function unknownCommand(program: Command, word: string): CliError {
   );
   const hint = near ? `Did you mean "mapisync ${near}"?` : 'See what there is: mapisync --help';
   return new CliError(EXIT.usage, `Cannot run "${word}": there is no such command`, hint);
+}
+
+/** A command that only has others beneath it was asked for alone. */
+function needsWord(name: string, program: Command): Explained {
+  const group = program.commands.find((command) => command.name() === name);
+  const words = (group?.commands ?? [])
+    .map((command) => command.name())
+    .filter((word) => word !== 'help');
+  const expected = `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
+  const message = `Cannot run "${name}": expected ${expected}, got nothing`;
+  return { message, hint: `See: mapisync ${name} --help`, exitCode: EXIT.usage };
 }
 
 async function report(
@@ -316,8 +331,7 @@ function explain(error: unknown, program: Command): Explained {
   if (error instanceof CliError) return error;
   if (error instanceof CommanderError) {
     if (error.code === 'commander.help') {
-      const message = 'Cannot run "daemon": expected run, start, stop or status, got nothing';
-      return { message, hint: 'See: mapisync daemon --help', exitCode: EXIT.usage };
+      return needsWord(program.args[0] ?? '', program);
     }
     const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
     const suggestion = rest.join(' ').replace(/^\((.*)\)$/, '$1');
@@ -355,6 +369,15 @@ function wantsJson(args: readonly string[], io: Io): boolean {
   return (
     words.some((word) => ['--json', '-ojson', '-o=json', '--output=json'].includes(word)) ||
     (at >= 0 && words[at + 1] === 'json') ||
-    (at < 0 && io.env.MAPISYNC_OUTPUT === 'json')
+    (at < 0 && isJsonByDefault(io))
   );
+}
+
+/** Without a flag. A value that makes no sense is the error that is being told. */
+function isJsonByDefault(io: Io): boolean {
+  try {
+    return find(KEYS.output, undefined, openSources(io, { skipBad: true })).value === 'json';
+  } catch {
+    return false;
+  }
 }

@@ -20,7 +20,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 const MEANING: ReadonlyMap<ExitCode, string> = new Map([
   [EXIT.done, 'done'],
   [EXIT.failed, 'other failure'],
-  [EXIT.usage, 'wrong usage'],
+  [EXIT.usage, 'wrong usage, or a config file that makes no sense'],
   [EXIT.noDaemon, 'no daemon'],
   [EXIT.timeout, '--timeout passed'],
   [EXIT.syncFailed, 'a watched sync failed, or a contract check found a fault'],

@@ -32,6 +32,11 @@ export interface DaemonOptions {
   readonly recordKeep: number;
   /** A session without a call for so long is stalled; undefined: what is usual for its store. */
   readonly quietMs: number | undefined;
+  /** Of the journal; undefined: the daemon's own. Bytes and days. */
+  readonly sync?: 'system' | 'disk' | number;
+  readonly segmentBytes?: number;
+  readonly journalBytes?: number;
+  readonly journalDays?: number;
   /** Takes what the daemon says to people; absent: stderr. */
   readonly say?: (line: string) => void;
 }
@@ -43,6 +48,8 @@ export interface Io {
   readonly stderr: Output;
   /** The executable's script: what `daemon start` starts. */
   readonly entry: string;
+  /** In place of the machine's config file, for tests. */
+  readonly machineConfig?: string;
   /** Monotonic, in milliseconds. */
   readonly nowMs: () => number;
   /** Aborted when the user wants to stop. The first call takes over Ctrl-C. */

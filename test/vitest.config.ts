@@ -7,6 +7,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Many tests wait for other processes; by default one core would be left idle.
     maxWorkers: '100%',
+    // What the user of this machine has set does not count here.
+    env: { XDG_CONFIG_HOME: '/nowhere' },
     testTimeout: 20_000,
     hookTimeout: 60_000,
   },

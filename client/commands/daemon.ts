@@ -2,13 +2,14 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statePaths } from '../../daemon/platform/paths.ts';
+import { KEYS, type Key } from '../config/keys.ts';
+import { type Found, find, type Sources } from '../config/sources.ts';
 import { Connection, type Place } from '../connection.ts';
 import { CliError, EXIT } from '../exit.ts';
-import type { Io } from '../io.ts';
+import type { DaemonOptions, Io } from '../io.ts';
 import { say } from '../messages.ts';
 import type { Settings } from '../settings.ts';
 import { startDaemon } from '../start.ts';
-import { parseDuration } from '../values.ts';
 import { packageVersion } from '../version.ts';
 
 const placeOf = (settings: Settings, io: Io): Place => ({
@@ -20,20 +21,20 @@ const placeOf = (settings: Settings, io: Io): Place => ({
 const isNoDaemon = (error: unknown): boolean =>
   (error as { exitCode?: number }).exitCode === EXIT.noDaemon;
 
-/** 2 MiB each at most. */
-const MAX_RECORD_KEEP = 32;
-/** The daemon looks once a second. */
-const MIN_QUIET_AFTER_MS = 1000;
-
 export async function daemonRun(
   { recordKeep, quietAfter }: { readonly recordKeep?: string; readonly quietAfter?: string },
   settings: Settings,
   io: Io,
 ): Promise<number> {
   const { stateDir, verbosity } = settings;
-  const keep = readRecordKeep(recordKeep, io);
-  const quietMs = readQuietAfter(quietAfter, io);
-  const options = { version: packageVersion(), stateDir, verbosity, recordKeep: keep, quietMs };
+  const options = {
+    version: packageVersion(),
+    stateDir,
+    verbosity,
+    recordKeep: find(KEYS.recordKeep, recordKeep, settings.sources).value ?? 0,
+    quietMs: find(KEYS.quietAfter, quietAfter, settings.sources).value,
+    ...journalOptions(settings.sources),
+  };
   if (settings.output !== 'json') return io.runDaemon(options);
   // Machines read one line each; the last one before a failure is its reason.
   let last = '';
@@ -51,25 +52,34 @@ export async function daemonRun(
   return exitCode;
 }
 
-function readRecordKeep(flag: string | undefined, io: Io): number {
-  const text = flag ?? (io.env.MAPISYNC_RECORD_KEEP || '0');
-  const count = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
-  if (count <= MAX_RECORD_KEEP) return count;
-  const from = flag === undefined ? 'MAPISYNC_RECORD_KEEP' : '--record-keep';
-  throw new CliError(
-    EXIT.usage,
-    `Cannot read ${from}: expected 0 to ${MAX_RECORD_KEEP}, got "${text}"`,
-  );
-}
+type JournalOptions = Pick<DaemonOptions, 'sync' | 'segmentBytes' | 'journalBytes' | 'journalDays'>;
 
-function readQuietAfter(flag: string | undefined, io: Io): number | undefined {
-  const text = flag ?? (io.env.MAPISYNC_QUIET_AFTER || undefined);
-  if (text === undefined) return undefined;
-  const ms = parseDuration(text);
-  if (ms !== undefined && ms >= MIN_QUIET_AFTER_MS) return ms;
-  const from = flag === undefined ? 'MAPISYNC_QUIET_AFTER' : '--quiet-after';
-  const wanted = 'a duration of at least 1s, such as 30s or 10m';
-  throw new CliError(EXIT.usage, `Cannot read ${from}: expected ${wanted}, got "${text}"`);
+/** @throws {CliError} exit 2, also for a journal that could not hold two segments. */
+function journalOptions(sources: Sources): JournalOptions {
+  const sync = find(KEYS.journalSync, undefined, sources).value;
+  const size = find(KEYS.journalSize, undefined, sources);
+  const segment = find(KEYS.journalSegment, undefined, sources);
+  const journalDays = find(KEYS.journalAge, undefined, sources).value;
+  const bytes = ({ value }: Found<number>, { fallback, parse }: Key<number>): number =>
+    value ?? parse(fallback)!;
+  const [journalBytes, segmentBytes] = [
+    bytes(size, KEYS.journalSize),
+    bytes(segment, KEYS.journalSegment),
+  ];
+  if (journalBytes < 2 * segmentBytes) {
+    const got = `${size.text ?? KEYS.journalSize.fallback} (${size.origin})`;
+    throw new CliError(
+      EXIT.usage,
+      `Cannot use journal.size: expected at least twice journal.segment, ${segment.text ?? KEYS.journalSegment.fallback} (${segment.origin}), got ${got}`,
+      'See what comes from where: mapisync config list --show-origin',
+    );
+  }
+  return {
+    segmentBytes,
+    journalBytes,
+    ...(sync === undefined ? {} : { sync }),
+    ...(journalDays === undefined ? {} : { journalDays }),
+  };
 }
 
 async function report(

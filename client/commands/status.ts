@@ -53,7 +53,8 @@ export async function status(
   const lines = statusLines(found.facts, theme, new Date());
   // What is no terminal has no width: a pipe gets what the rows need.
   const columns = io.stdout.columns || PIPE_COLUMNS;
-  if (options.withSessions) lines.push('', ...liveLines(found.sessions, theme, io.nowMs(), columns));
+  if (options.withSessions)
+    lines.push('', ...liveLines(found.sessions, theme, io.nowMs(), columns));
   await io.stdout.write(`${lines.join('\n')}\n`);
   return EXIT.done;
 }

@@ -107,7 +107,7 @@ export const closedPipe = (): Error => new OutputClosed();
 export function keptIo(given: Partial<Io> = {}): Io & { stdout: Kept; stderr: Kept } {
   const interruption = new AbortController();
   return {
-    env: { LANG: 'C.UTF-8' },
+    machineConfig: '/nowhere/config.json',
     platform: 'linux',
     stdout: new Kept(),
     stderr: new Kept(),
@@ -116,5 +116,7 @@ export function keptIo(given: Partial<Io> = {}): Io & { stdout: Kept; stderr: Ke
     interrupted: () => interruption.signal,
     runDaemon: async () => 0,
     ...given,
-  } as Io & { stdout: Kept; stderr: Kept };
+    // What the user of this machine has set does not count here.
+    env: { XDG_CONFIG_HOME: '/nowhere', ...(given.env ?? { LANG: 'C.UTF-8' }) },
+  } as unknown as Io & { stdout: Kept; stderr: Kept };
 }

@@ -67,6 +67,7 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
     [['daemon', 'run', '--quiet-after', '30'], /Cannot read --quiet-after: .*got "30"/],
     [['daemon', 'run', '--record-keep', '33'], /Cannot read --record-keep: expected 0 to 32/],
     [['daemon'], /expected run, start, stop or status, got nothing/],
+    [['config'], /expected list, path, validate or schema, got nothing/],
     [['daemon', 'strt'], /unknown command 'strt'\n {2}Did you mean start\?/],
     [['tail', '--since', 'yesterday'], /Cannot read --since: expected RFC 3339 .* got "yesterday"/],
     [['tail', '--after', '12'], /Cannot read --after: expected segment:offset .* got "12"/],
@@ -102,8 +103,14 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
 describe('help', () => {
   const looking = ['show', 'diff', 'check', 'record', 'replay', 'decode', 'recover'];
   const commands = ['tail', 'status', ...looking, 'hresult'];
-  const daemon = ['run', 'start', 'stop', 'status'].map((name) => ['daemon', name]);
-  test.for([[], ...[...commands, 'version'].map((name) => [name]), ...daemon])(
+  const groups = {
+    daemon: ['run', 'start', 'stop', 'status'],
+    config: ['list', 'path', 'validate', 'schema'],
+  };
+  const inner = Object.entries(groups).flatMap(([group, names]) =>
+    names.map((name) => [group, name]),
+  );
+  test.for([[], ...[...commands, 'version'].map((name) => [name]), ...inner])(
     'of %j has options, two examples and the exit codes',
     async (words) => {
       const { code, out, err } = await mapisync([...words, '--help']);
@@ -119,7 +126,7 @@ describe('help', () => {
     const { out } = await mapisync(['--help']);
     const listed = /\nCommands:\n([\s\S]*?)\n\n/.exec(out)![1]!;
     const names = [...listed.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name);
-    expect(names).toEqual([...commands, 'daemon', 'version', 'help']);
+    expect(names).toEqual([...commands, 'daemon', 'config', 'version', 'help']);
   });
 
   test('`help tail` is the same as `tail --help`', async () => {

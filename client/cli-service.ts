@@ -1,0 +1,70 @@
+/** The part of the command line about mapisync itself: its settings, its service, its health. */
+import type { Command } from 'commander';
+import type { Wiring } from './cli-sessions.ts';
+
+export function addServiceCommands({ program, io, leaf, perform }: Wiring): void {
+  const config = program
+    .command('config')
+    .summary('what is set, and where')
+    .description(
+      "Show the settings: a flag beats the environment beats the user's config file beats the machine's beats the default.",
+    );
+  leaf(
+    config.command('list'),
+    [],
+    'mapisync config list --show-origin',
+    'mapisync config list --json',
+  )
+    .summary('every setting and its value')
+    .description('List every setting and its value.')
+    .option('--show-origin', 'where each comes from', false)
+    .action((options: { showOrigin: boolean }, command: Command) =>
+      perform(command, async (settings) =>
+        (await import('./commands/config.ts')).configList(options, settings, io),
+      ),
+    );
+  const skipBad = { skipBad: true };
+  leaf(config.command('path'), [], 'mapisync config path', 'mapisync config path --json')
+    .summary('where the config files lie')
+    .description('Show where the config files lie.')
+    .action((_: unknown, command: Command) =>
+      perform(
+        command,
+        async (settings) => (await import('./commands/config.ts')).configPath(settings, io),
+        skipBad,
+      ),
+    );
+  leaf(
+    config.command('validate').argument('[file]', "one to check as the machine's"),
+    [],
+    'mapisync config validate',
+    'mapisync config validate ./for-the-fleet.json',
+  )
+    .summary('check the config files, or one')
+    .description(
+      'Check the config files, or one, and name every problem. Ends with 2 if there is one.',
+    )
+    .action((file: string | undefined, _: unknown, command: Command) =>
+      perform(
+        command,
+        async (settings) =>
+          (await import('./commands/config.ts')).configValidate(file, settings, io),
+        skipBad,
+      ),
+    );
+  leaf(
+    config.command('schema'),
+    [],
+    'mapisync config schema',
+    'mapisync config schema > config.schema.json',
+  )
+    .summary('the JSON Schema of a config file')
+    .description('Print the JSON Schema of a config file.')
+    .action((_: unknown, command: Command) =>
+      perform(
+        command,
+        async () => (await import('./commands/config.ts')).configShowSchema(io),
+        skipBad,
+      ),
+    );
+}

@@ -1,0 +1,177 @@
+/**
+ * Every setting, once: where it can be given, what it may be, and what it is when nobody says. Help,
+ * environment, config files, their schema, `config list` and the docs are made from this table.
+ */
+import { parseDuration } from '../values.ts';
+
+export interface Key<T> {
+  /** Its path in a config file. */
+  readonly name: string;
+  readonly variable: `MAPISYNC_${string}`;
+  /** As commander spells it; absent: no flag. */
+  readonly flag?: string;
+  /** For people, without a period. */
+  readonly what: string;
+  /** In `expected ..., got ...`. */
+  readonly expected: string;
+  /** What holds when nobody says, in its own spelling or in words. */
+  readonly fallback: string;
+  /** Of the daemon: a machine's config may enforce it. */
+  readonly ofDaemon: boolean;
+  /** What it may be in JSON. */
+  readonly schema: { readonly type: 'string' | 'integer'; readonly [word: string]: unknown };
+  /** Reads its spelling; undefined if it makes no sense. */
+  readonly parse: (text: string) => T | undefined;
+}
+
+const key = <T>(given: Key<T>): Key<T> => given;
+
+const oneOf = <T extends string>(...values: readonly T[]) => ({
+  schema: { type: 'string', enum: values } as const,
+  parse: (text: string): T | undefined => values.find((value) => value === text),
+});
+
+const DURATION = '(\\d+|\\d+\\.\\d+)(ms|s|m|h|d)';
+/** The daemon looks once a second. */
+const MIN_QUIET_AFTER_MS = 1000;
+/** 2 MiB each at most. */
+const MAX_RECORD_KEEP = 32;
+const MAX_GROUP_COMMIT_MS = 60_000;
+const MAX_AGE_DAYS = 3650;
+
+const UNIT_BYTES = { KiB: 1024, MiB: 1_048_576, GiB: 1_073_741_824 } as const;
+const SIZE = /^(\d{1,6})(KiB|MiB|GiB)$/;
+
+/** `64MiB`. In bytes; undefined if it is none, or not from `min` to `max`. */
+function parseSize(text: string, min: number, max: number): number | undefined {
+  const [, count, unit] = SIZE.exec(text) ?? [];
+  if (count === undefined) return undefined;
+  const bytes = Number(count) * UNIT_BYTES[unit as keyof typeof UNIT_BYTES];
+  return bytes >= min && bytes <= max ? bytes : undefined;
+}
+
+const size = (min: string, max: string) => {
+  const [least, most] = [min, max].map((text) => parseSize(text, 0, Number.MAX_SAFE_INTEGER)!);
+  return {
+    expected: `a size from ${min} to ${max}`,
+    schema: { type: 'string', pattern: SIZE.source } as const,
+    parse: (text: string): number | undefined => parseSize(text, least!, most!),
+  };
+};
+
+export const KEYS = {
+  output: key({
+    name: 'output',
+    variable: 'MAPISYNC_OUTPUT',
+    flag: '-o, --output <mode>',
+    what: 'auto, tty, plain or json',
+    expected: 'auto, tty, plain or json',
+    fallback: 'auto',
+    ofDaemon: false,
+    ...oneOf('auto', 'tty', 'plain', 'json'),
+  }),
+  color: key({
+    name: 'color',
+    variable: 'MAPISYNC_COLOR',
+    flag: '--color <when>',
+    what: 'auto, always or never; NO_COLOR and FORCE_COLOR decide for auto',
+    expected: 'auto, always or never',
+    fallback: 'auto',
+    ofDaemon: false,
+    ...oneOf('auto', 'always', 'never'),
+  }),
+  timeout: key({
+    name: 'timeout',
+    variable: 'MAPISYNC_TIMEOUT',
+    flag: '--timeout <duration>',
+    what: 'how long to wait: 500ms, 30s, 10m, 2h',
+    expected: 'a duration such as 500ms, 30s, 10m or 2h',
+    fallback: 'none',
+    ofDaemon: false,
+    schema: { type: 'string', pattern: `^${DURATION}$` },
+    parse: parseDuration,
+  }),
+  quietAfter: key({
+    name: 'quiet_after',
+    variable: 'MAPISYNC_QUIET_AFTER',
+    flag: '--quiet-after <duration>',
+    what: 'how long without a call is a stall',
+    expected: 'a duration of at least 1s, such as 30s or 10m',
+    fallback: 'three times what is usual for the store, 30s to 10m',
+    ofDaemon: true,
+    schema: { type: 'string', pattern: `^${DURATION}$` },
+    parse: (text) => {
+      const ms = parseDuration(text);
+      return ms !== undefined && ms >= MIN_QUIET_AFTER_MS ? ms : undefined;
+    },
+  }),
+  recordKeep: key({
+    name: 'record.keep',
+    variable: 'MAPISYNC_RECORD_KEEP',
+    flag: '--record-keep <count>',
+    what: 'so many of the newest sessions keep their frames for `record`, at most 2 MiB each',
+    expected: `0 to ${MAX_RECORD_KEEP}`,
+    fallback: '0',
+    ofDaemon: true,
+    schema: { type: 'integer', minimum: 0, maximum: MAX_RECORD_KEEP },
+    parse: (text) => {
+      const count = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
+      return count <= MAX_RECORD_KEEP ? count : undefined;
+    },
+  }),
+  journalSync: key({
+    name: 'journal.sync',
+    variable: 'MAPISYNC_JOURNAL_SYNC',
+    what: 'when a record is acknowledged: written to the system, to the disk, or to the disk once in a duration',
+    expected: '"system", "disk" or a duration from 1ms to 1m',
+    fallback: 'system',
+    ofDaemon: true,
+    schema: { type: 'string', pattern: `^(system|disk|${DURATION})$` },
+    parse: (text): 'system' | 'disk' | number | undefined => {
+      if (text === 'system' || text === 'disk') return text;
+      const ms = parseDuration(text);
+      return ms !== undefined && ms >= 1 && ms <= MAX_GROUP_COMMIT_MS ? ms : undefined;
+    },
+  }),
+  journalSize: key({
+    name: 'journal.size',
+    variable: 'MAPISYNC_JOURNAL_SIZE',
+    what: 'the whole journal; the oldest segments go',
+    fallback: '256MiB',
+    ofDaemon: true,
+    ...size('16MiB', '1024GiB'),
+  }),
+  journalSegment: key({
+    name: 'journal.segment',
+    variable: 'MAPISYNC_JOURNAL_SEGMENT',
+    what: 'one file of the journal; the whole has to hold at least two',
+    fallback: '8MiB',
+    ofDaemon: true,
+    ...size('1MiB', '64MiB'),
+  }),
+  journalAge: key({
+    name: 'journal.age',
+    variable: 'MAPISYNC_JOURNAL_AGE',
+    what: 'how long segments are kept',
+    expected: `1d to ${MAX_AGE_DAYS}d`,
+    fallback: '30d',
+    ofDaemon: true,
+    schema: { type: 'string', pattern: '^[1-9]\\d{0,3}d$' },
+    parse: (text) => {
+      const days = /^\d{1,4}d$/.test(text) ? Number.parseInt(text, 10) : 0;
+      return days >= 1 && days <= MAX_AGE_DAYS ? days : undefined;
+    },
+  }),
+} as const;
+
+export const ALL_KEYS: readonly Key<unknown>[] = Object.values(KEYS);
+
+/** `--record-keep` of `--record-keep <count>`. */
+export const flagName = ({ flag }: Pick<Key<unknown>, 'flag'>): string | undefined =>
+  /--[a-z-]+/.exec(flag ?? '')?.[0];
+
+/** What a flag's help says. */
+export function flagHelp({ what, variable, fallback }: Key<unknown>): string {
+  const left = fallback === 'none' ? '' : `; default: ${fallback}`;
+  return `${what} (env: ${variable}${left})`;
+}
