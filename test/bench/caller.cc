@@ -7,10 +7,10 @@
 // would be measured otherwise. What was merged or lost is printed, since a call that does nothing
 // is fast.
 //
-// caller SHIM FOLDER ROUNDS BURSTS absent|present     prints one JSON object
-#include <dlfcn.h>
-#include <pthread.h>
-#include <sched.h>
+// caller SHIM FOLDER ROUNDS BURSTS absent|present|stopped     prints one JSON object
+//
+// `stopped`: says "ready" once all is acknowledged, and goes on with a line on stdin: until then
+// somebody has stopped the daemon.
 
 #include <algorithm>
 #include <atomic>
@@ -22,7 +22,16 @@
 #include <thread>
 #include <vector>
 
-#include "mapisync.h"
+#include "module.h"
+
+#if defined(_WIN32)
+#include <windows.h>
+#else
+#include <pthread.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#endif
 
 #if defined(WITH_SPDLOG)
 #include <spdlog/async.h>
@@ -39,6 +48,8 @@ using std::chrono::steady_clock;
 constexpr int kCallsPerBurst = 20;
 constexpr int kBurstsPerBlock = 10;  // of each thread: long enough that threads do meet
 constexpr int kThreads = 4;
+constexpr auto kIdlePause = std::chrono::milliseconds(2);
+constexpr int kIdleShare = 8;  // one idle call for so many bursts: each takes its pause
 constexpr auto kBlockPause = std::chrono::milliseconds(2);
 constexpr int kLapCalls = 100000;  // more frames than the ring holds
 constexpr uint32_t kIndexMax = 1000000;
@@ -76,7 +87,10 @@ double At(std::vector<double> sorted, double share) {
 }
 
 struct EmptyCallback final : mapisync::ProgressCallback {
-  mapisync::Hresult QueryInterface(const mapisync::Guid&, void**) noexcept override { return 0; }
+  mapisync::Hresult QueryInterface(const mapisync::Guid&, void** object) noexcept override {
+    *object = this;
+    return 0;
+  }
   uint32_t AddRef() noexcept override { return 1; }
   uint32_t Release() noexcept override { return 1; }
   mapisync::Hresult Progress(const char16_t*, uint32_t, uint32_t) noexcept override { return 0; }
@@ -86,6 +100,7 @@ struct EmptyCallback final : mapisync::ProgressCallback {
 
 // What the contenders work on. Read through volatile pointers, so that no call is known beforehand.
 mapisync::ProgressCallback* volatile the_sink;
+mapisync::ProgressCallback* volatile the_tee;
 mapisync::ProgressCallback* volatile the_empty;
 std::atomic<uint64_t> the_counter;
 char* volatile the_copy_target;
@@ -97,7 +112,37 @@ void Call(mapisync::ProgressCallback* callback, const char16_t* text) {
 
 void Sink24() { Call(the_sink, kText24); }
 void Sink40() { Call(the_sink, kText40); }
+void Tee24() { Call(the_tee, kText24); }
 void Empty() { Call(the_empty, kText24); }
+void SinkOnce() { the_sink->Progress(kText24, 1, kIndexMax); }
+void EmptyOnce() { the_empty->Progress(kText24, 1, kIndexMax); }
+
+void Error40() {
+  for (int i = 0; i < kCallsPerBurst; i++) the_sink->Error(-2147467259, kText40);
+}
+
+#if !defined(_WIN32)
+int the_socket;
+
+// Who reports each call with a system call of its own. Somebody reads at the other end.
+void Write() {
+  char frame[64] = TEXT_24;
+  for (int i = 0; i < kCallsPerBurst; i++) {
+    if (write(the_socket, frame, sizeof frame) < 0) std::abort();
+  }
+}
+
+void OpenSocket() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) std::abort();
+  the_socket = ends[0];
+  std::thread([from = ends[1]] {
+    std::vector<char> bytes(65536);
+    while (read(from, bytes.data(), bytes.size()) > 0) {
+    }
+  }).detach();
+}
+#endif
 
 void Xadd() {
   for (int i = 0; i < kCallsPerBurst; i++) the_counter.fetch_add(1);
@@ -142,23 +187,27 @@ void Spdlog() {
 }
 #endif
 
+enum class How { kBursts, kTogether, kSingle, kIdle };
+
 struct Contender {
   const char* name;
   void (*burst)();
-  int threads;
-  std::vector<double> all;         // ns per call, one per burst
-  std::vector<double> round_p50s;  // one per round
+  How how = How::kBursts;
+  std::vector<double> all = {};         // ns per call
+  std::vector<double> round_p50s = {};  // one per round
 };
 
 double ns_per_tick;
 double timer_ns;
 
-double TimedBurst(void (*burst)()) {
+double Timed(void (*work)()) {
   const uint64_t start = Ticks();
-  burst();
+  work();
   const uint64_t end = Ticks();
-  return std::max(0.0, static_cast<double>(end - start) * ns_per_tick - timer_ns) / kCallsPerBurst;
+  return std::max(0.0, static_cast<double>(end - start) * ns_per_tick - timer_ns);
 }
+
+double TimedBurst(void (*burst)()) { return Timed(burst) / kCallsPerBurst; }
 
 // A block: one burst to warm up, then timed ones.
 void Block(void (*burst)(), int bursts, std::vector<double>* samples) {
@@ -170,6 +219,23 @@ void RunAlone(void (*burst)(), int bursts, std::vector<double>* samples) {
   for (int done = 0; done < bursts; done += kBurstsPerBlock) {
     Block(burst, kBurstsPerBlock, samples);
     std::this_thread::sleep_for(kBlockPause);
+  }
+}
+
+// Each call timed by itself, as the tail of the distribution needs it.
+void RunSingle(void (*call)(), int bursts, std::vector<double>* samples) {
+  for (int done = 0; done < bursts; done += kBurstsPerBlock) {
+    call();
+    for (int i = 0; i < kBurstsPerBlock * kCallsPerBurst; i++) samples->push_back(Timed(call));
+    std::this_thread::sleep_for(kBlockPause);
+  }
+}
+
+// A provider that has something to report now and then: the caches are somebody else's by then.
+void RunIdle(void (*call)(), int calls, std::vector<double>* samples) {
+  for (int i = 0; i < calls; i++) {
+    std::this_thread::sleep_for(kIdlePause);
+    samples->push_back(Timed(call));
   }
 }
 
@@ -207,10 +273,19 @@ void RunTogether(void (*burst)(), int threads, int bursts, std::vector<double>* 
 
 void Round(Contender* contender, int bursts) {
   std::vector<double> samples;
-  if (contender->threads == 1) {
-    RunAlone(contender->burst, bursts, &samples);
-  } else {
-    RunTogether(contender->burst, contender->threads, bursts, &samples);
+  switch (contender->how) {
+    case How::kBursts:
+      RunAlone(contender->burst, bursts, &samples);
+      break;
+    case How::kTogether:
+      RunTogether(contender->burst, kThreads, bursts, &samples);
+      break;
+    case How::kSingle:
+      RunSingle(contender->burst, bursts, &samples);
+      break;
+    case How::kIdle:
+      RunIdle(contender->burst, std::max(10, bursts / kIdleShare), &samples);
+      break;
   }
   std::sort(samples.begin(), samples.end());
   contender->round_p50s.push_back(At(samples, 0.5));
@@ -228,18 +303,6 @@ void Print(Contender* contender) {
   std::printf("]},");
 }
 
-[[noreturn]] void Fail(const std::string& why) {
-  std::fprintf(stderr, "caller: %s\n", why.c_str());
-  std::exit(1);
-}
-
-template <typename Function>
-Function Find(void* module, const char* name) {
-  void* symbol = dlsym(module, name);
-  if (!symbol) Fail(std::string("The shim does not export ") + name);
-  return reinterpret_cast<Function>(symbol);
-}
-
 void PrintStatus(const char* name, const mapisync_status& before, const mapisync_status& after) {
   std::printf("\"%s\":{\"recorded\":%llu,\"merged\":%llu,\"lost\":%llu},", name,
               static_cast<unsigned long long>(after.recorded - before.recorded),
@@ -250,21 +313,21 @@ void PrintStatus(const char* name, const mapisync_status& before, const mapisync
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) Fail("usage: caller SHIM FOLDER ROUNDS BURSTS absent|present");
+  if (argc != 6) Fail("usage: caller SHIM FOLDER ROUNDS BURSTS absent|present|stopped");
   const std::string folder = argv[2];
   const int rounds = std::atoi(argv[3]);
   const int bursts = std::atoi(argv[4]);
+  const bool stopped = std::strcmp(argv[5], "stopped") == 0;
   const bool present = std::strcmp(argv[5], "present") == 0;
+  const bool connects = present || stopped;
 
-  void* module = dlopen(argv[1], RTLD_NOW);
-  if (!module) Fail(dlerror());
-  const auto get_status = Find<decltype(&mapisync_get_status)>(module, "mapisync_get_status");
-  const auto flush = Find<decltype(&mapisync_flush)>(module, "mapisync_flush");
+  const Module module(argv[1]);
+  const auto get_status = module.get_status;
+  const auto flush = module.flush;
   mapisync_options options = {};
   options.size = sizeof options;
   options.provider = u"caller bench";
-  the_sink = static_cast<mapisync::ProgressCallback*>(
-      Find<decltype(&mapisync_sink)>(module, "mapisync_sink")(&options));
+  the_sink = static_cast<mapisync::ProgressCallback*>(module.sink(&options));
   auto status = [&] {
     mapisync_status now = {};
     now.size = sizeof now;
@@ -272,26 +335,40 @@ int main(int argc, char** argv) {
     return now;
   };
   if (!status().recording) Fail("The shim does not record: is MAPISYNC_STATE_DIR an empty folder?");
-  if (present && (!flush(5000) || !status().connected)) Fail("The shim found no daemon within 5 s");
+  if (connects && (!flush(5000) || !status().connected))
+    Fail("The shim found no daemon within 5 s");
 
   EmptyCallback empty;
   the_empty = &empty;
+  the_tee = static_cast<mapisync::ProgressCallback*>(module.tee(&empty, &options));
+  if (the_tee == &empty) Fail("The shim does not record behind a tee");
   the_copy_target = static_cast<char*>(std::calloc(1, kCopyTargetBytes));
   std::memset(the_copy_target, 1, kCopyTargetBytes);
 
   std::vector<Contender> contenders = {
-      {"sink24", Sink24, 1, {}, {}}, {"calibration", Calibration, 1, {}, {}},
-      {"empty", Empty, 1, {}, {}},   {"xadd", Xadd, 1, {}, {}},
-      {"copy64", Copy64, 1, {}, {}},
+      {"sink24", Sink24}, {"calibration", Calibration}, {"empty", Empty},
+      {"xadd", Xadd},     {"copy64", Copy64},
   };
   if (present) {
-    contenders.push_back({"sink40", Sink40, 1, {}, {}});
-    contenders.push_back({"sink24_threads4", Sink24, kThreads, {}, {}});
+    contenders.push_back({"sink40", Sink40});
+    contenders.push_back({"sink24_threads4", Sink24, How::kTogether});
+    contenders.push_back({"tee24", Tee24});
+    contenders.push_back({"error40", Error40});
+    contenders.push_back({"sink24_single", SinkOnce, How::kSingle});
+    contenders.push_back({"empty_single", EmptyOnce, How::kSingle});
+    contenders.push_back({"sink24_idle", SinkOnce, How::kIdle});
+    contenders.push_back({"empty_idle", EmptyOnce, How::kIdle});
+#if !defined(_WIN32)
+    OpenSocket();
+    contenders.push_back({"write", Write});
+#endif
   }
 #if defined(WITH_SPDLOG)
-  OpenSpdlog(folder);
-  contenders.push_back({"spdlog", Spdlog, 1, {}, {}});
-  if (present) contenders.push_back({"spdlog_threads4", Spdlog, kThreads, {}, {}});
+  if (!stopped) {
+    OpenSpdlog(folder);
+    contenders.push_back({"spdlog", Spdlog});
+    if (present) contenders.push_back({"spdlog_threads4", Spdlog, How::kTogether});
+  }
 #endif
 
   ns_per_tick = NsPerTick();
@@ -300,13 +377,19 @@ int main(int argc, char** argv) {
   std::sort(nothing.begin(), nothing.end());
   timer_ns = At(nothing, 0.5);
 
-  if (present) {
+  if (connects) {
     // One lap of the ring, so that no page of it is touched for the first time later.
     for (int calls = 0; calls < kLapCalls; calls += kCallsPerBurst * kBurstsPerBlock) {
       for (int burst = 0; burst < kBurstsPerBlock; burst++) Sink24();
       std::this_thread::sleep_for(kBlockPause);
     }
     if (!flush(10000)) Fail("The daemon did not acknowledge a lap of the ring within 10 s");
+  }
+
+  if (stopped) {
+    std::printf("ready\n");
+    std::fflush(stdout);
+    std::getchar();
   }
 
   const mapisync_status before = status();
@@ -319,9 +402,9 @@ int main(int argc, char** argv) {
   std::printf("{");
   for (Contender& contender : contenders) Print(&contender);
   PrintStatus("measured", before, after);
-  if (!present) {
+  if (!connects) {
     // Fill the ring, then measure calls that find no room for a frame.
-    Contender full = {"full", Sink24, 1, {}, {}};
+    Contender full = {"full", Sink24};
     for (int calls = 0; calls < kLapCalls; calls += kCallsPerBurst) Sink24();
     const mapisync_status filled = status();
     Round(&full, bursts);
@@ -329,12 +412,15 @@ int main(int argc, char** argv) {
     PrintStatus("full_measured", filled, status());
   }
 #if defined(WITH_SPDLOG)
-  std::printf("\"spdlog_overrun\":%zu,", spdlog_pool->overrun_counter());
+  if (spdlog_pool) std::printf("\"spdlog_overrun\":%zu,", spdlog_pool->overrun_counter());
 #endif
   std::printf("\"timer_ns\":%.2f}\n", timer_ns);
   std::fflush(stdout);
-  the_sink->Done(nullptr, 0);
-  the_sink->Release();
+  if (stopped) std::_Exit(0);  // Nobody is there to take the rest.
+  for (mapisync::ProgressCallback* callback : {the_sink, the_tee}) {
+    callback->Done(nullptr, 0);
+    callback->Release();
+  }
 #if defined(WITH_SPDLOG)
   spdlog_logger.reset();
   spdlog_pool.reset();

@@ -1,111 +1,57 @@
 /**
- * Part `caller`: what a Progress call costs the provider's thread. Compiles caller.cc, runs it without a
- * daemon and with one, and prints the figures and their ratios within each run.
+ * Part `caller`: what a call costs the provider's thread. Compiles caller.cc, runs it without a daemon,
+ * with one and with a stopped one, and prints the figures and their ratios within each run.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { hostTarget, root, targets } from '../../bin/native.mjs';
+import { hostTarget } from '../../bin/native.mjs';
+import { compile, shimOf, start } from './native.mjs';
+import { median, ROUNDS, round, withDaemon, withFolder } from './support.mjs';
 
-/** Progress through the sink may cost at most this share of spdlog's asynchronous logger. */
-const MAX_SHARE_OF_SPDLOG = 0.3;
-const ROUNDS = 5;
 /** Bursts of a contender in a round. Without a daemon the ring must hold every call of the run. */
-const BURSTS = { quick: 300, full: 2000 };
-const ABSENT_BURSTS = { quick: 100, full: 300 };
-const DAEMON_START_MS = 10_000;
+const BURSTS = { smoke: 20, quick: 300, full: 1000 };
+const ABSENT_BURSTS = { smoke: 20, quick: 100, full: 250 };
 
-const source = join(root, 'test', 'bench', 'caller.cc');
-const daemon = join(root, 'dist', 'bin', 'mapisync.js');
-
-function spdlogFlags() {
-  const { status, stdout } = spawnSync('pkg-config', ['--cflags', '--libs', 'spdlog'], {
-    encoding: 'utf8',
-  });
-  return status === 0 ? stdout.trim().split(/\s+/) : undefined;
-}
-
-function compile(folder, spdlog) {
-  const target = targets().find(({ name }) => name === hostTarget);
-  const binary = join(folder, 'caller');
-  const flags = [
-    '-std=c++17',
-    '-O2',
-    '-Wall',
-    '-Wextra',
-    `-I${join(root, 'native-shim', 'include')}`,
-  ];
-  const peer = spdlog ? ['-DWITH_SPDLOG', ...spdlog.filter((flag) => !flag.startsWith('-l'))] : [];
-  const libraries = spdlog ? spdlog.filter((flag) => flag.startsWith('-l')) : [];
-  const args = [
-    ...flags,
-    ...peer,
-    source,
-    ...libraries,
-    ...target.system,
-    '-pthread',
-    '-o',
-    binary,
-  ];
-  const { status, stderr } = spawnSync(target.compiler, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`Cannot compile ${source}:\n${stderr}`);
-  return binary;
-}
-
-async function waitFor(what, isThere, child) {
-  const deadline = Date.now() + DAEMON_START_MS;
-  while (!isThere()) {
-    if (child.exitCode !== null) throw new Error(`The daemon ended with ${child.exitCode}`);
-    if (Date.now() > deadline) throw new Error(`${what} took longer than ${DAEMON_START_MS} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+export function spdlogFlags(say) {
+  const found = spawnSync('pkg-config', ['--cflags', '--libs', 'spdlog'], { encoding: 'utf8' });
+  if (found.status === 0) {
+    const all = found.stdout.trim().split(/\s+/);
+    return {
+      flags: ['-DWITH_SPDLOG', ...all.filter((flag) => !flag.startsWith('-l'))],
+      libraries: all.filter((flag) => flag.startsWith('-l')),
+    };
   }
+  const text = 'spdlog is missing: apt-get install libspdlog-dev pkg-config';
+  if (process.env.MAPISYNC_REQUIRE === 'all') throw new Error(text);
+  say(`SKIPPED: comparison with spdlog (${text})`);
+  return undefined;
 }
 
-/** Runs `body` beside a daemon of its own. */
-async function withDaemon(state, body) {
-  const child = spawn(process.execPath, [daemon, 'daemon', 'run', '--state-dir', state], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  const ended = new Promise((resolve) => child.on('close', resolve));
-  try {
-    await waitFor('Starting the daemon', () => existsSync(join(state, 'endpoint')), child);
-    return await body();
-  } finally {
-    child.kill('SIGTERM');
-    await ended;
-  }
-}
-
-function measure(binary, folder, mode, bursts) {
-  const state = join(folder, mode);
+export async function measure(command, state, { rounds, bursts, mode, env, meanwhile }) {
   mkdirSync(state, { recursive: true, mode: 0o700 });
-  const shim = join(root, 'dist', 'native', hostTarget, 'libmapisync.so');
-  return async () => {
-    const args = [shim, folder, String(ROUNDS), String(bursts), mode];
-    // Asynchronous, so that this process keeps watching the daemon.
-    const child = spawn(binary, args, {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, MAPISYNC_STATE_DIR: state, MAPISYNC_DISABLE: '' },
-    });
-    let text = '';
-    child.stdout.setEncoding('utf8').on('data', (part) => (text += part));
-    const code = await new Promise((resolve) => child.on('close', resolve));
-    if (code !== 0) throw new Error(`The benchmark without its result ended with ${code}`);
-    return JSON.parse(text);
-  };
+  const running = start([...command, String(rounds), String(bursts), mode], state, env);
+  if (meanwhile) {
+    await running.line();
+    await meanwhile();
+    running.child.stdin.write('\n');
+  }
+  const found = JSON.parse(await running.line());
+  await running.ended;
+  return found;
 }
-
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 /** Median and spread over the rounds of how one contender's median compares with another's. */
-function share(found, one, other) {
-  const shares = found[one].round_p50.map((value, at) => value / found[other].round_p50[at]);
+function share(found, one, other, less) {
+  const shares = found[one].round_p50.map((value, at) => {
+    const own = less ? value - found[less].round_p50[at] : value;
+    return own / found[other].round_p50[at];
+  });
   return { median: median(shares), low: Math.min(...shares), high: Math.max(...shares) };
 }
 
-function report(say, title, found) {
-  say(`${title} (ns a call, means of 20; timer ${found.timer_ns} ns a burst subtracted)`);
+export function print(say, title, found) {
+  say(`${title} (ns a call; timer ${found.timer_ns} ns subtracted)`);
   say(
     `  ${'contender'.padEnd(18)}${'p50'.padStart(9)}${'p99'.padStart(9)}${'p99.9'.padStart(10)}   p50 by round`,
   );
@@ -121,79 +67,97 @@ function report(say, title, found) {
   say(`  frames recorded while measuring: ${recorded}, merged ${merged}, lost ${lost}`);
 }
 
-export async function run({ quick, say }) {
-  const size = quick ? 'quick' : 'full';
-  const spdlog = spdlogFlags();
-  if (!spdlog) {
-    const text = 'spdlog is missing: apt-get install libspdlog-dev pkg-config';
-    if (process.env.MAPISYNC_REQUIRE === 'all') throw new Error(text);
-    say(`SKIPPED: comparison with spdlog (${text})`);
+const isSpoilt = ({ measured }) => measured.merged + measured.lost > 0;
+
+/** Allocations, locks and system calls of a few thousand calls, by programs in front of the C library. */
+async function costs(folder, say) {
+  if (process.platform !== 'linux') return {};
+  const state = join(folder, 'costs-state');
+  mkdirSync(state, { recursive: true, mode: 0o700 });
+  const binary = compile('costs', { flags: ['-fno-builtin'] });
+  const running = start([binary, shimOf(hostTarget)], state);
+  const { control, calls } = JSON.parse(await running.line());
+  await running.ended;
+  if (control.allocs !== 1 || control.locks !== 1 || control.syscalls !== 1) {
+    throw new Error(`The counters do not count: ${JSON.stringify(control)}`);
   }
-  const folder = mkdtempSync(join(tmpdir(), 'mapisync-bench-'));
+  const { allocs, locks, syscalls } = calls;
+  say(`  in the calling thread: ${allocs} allocations, ${locks} locks, ${syscalls} system calls`);
+  return calls;
+}
+
+export async function run({ size, say }) {
+  const smoke = size === 'smoke';
+  const spdlog = smoke ? undefined : spdlogFlags(say);
   const failures = [];
-  try {
-    const binary = compile(folder, spdlog);
-    const absent = await measure(binary, folder, 'absent', ABSENT_BURSTS[size])();
-    report(say, 'No daemon', absent);
-    const full = absent.full_measured;
-    say(`  ring full: ${absent.full.p50} ns, merged ${full.merged}, lost ${full.lost}`);
-    if (absent.measured.merged + absent.measured.lost > 0) {
-      failures.push(
-        'The ring was full while measuring without a daemon: not a measurement of frames',
-      );
-    }
+  return withFolder(async (folder) => {
+    const binary = compile('caller', { ...spdlog, quickly: smoke });
+    const command = [binary, shimOf(hostTarget), folder];
+    const rounds = smoke ? 1 : ROUNDS;
+    const few = { rounds, bursts: ABSENT_BURSTS[size] };
 
-    const caller = { absent_p50_ns: absent.sink24.p50, full_p50_ns: absent.full.p50 };
-    const peer = { xadd_p50_ns: absent.xadd.p50, copy64_p50_ns: absent.copy64.p50 };
-    let compared = absent;
-    if (existsSync(daemon) && statSync(daemon).isFile()) {
-      const state = join(folder, 'present');
-      const measured = measure(binary, folder, 'present', BURSTS[size]);
-      const present = await withDaemon(state, measured);
-      report(say, 'Daemon present, after a lap of the ring', present);
-      if (present.measured.merged + present.measured.lost > 0) {
-        failures.push('Calls were merged or lost with a daemon: not a measurement of frames');
-      }
-      Object.assign(caller, {
-        warm_p50_ns: present.sink24.p50,
-        warm_p99_ns: present.sink24.p99,
-        warm_p999_ns: present.sink24.p999,
-        warm40_p50_ns: present.sink40.p50,
-        empty_p999_ns: present.empty.p999,
-        threads4_p50_ns: present.sink24_threads4.p50,
-      });
-      Object.assign(peer, { xadd_p50_ns: present.xadd.p50, copy64_p50_ns: present.copy64.p50 });
-      compared = present;
-    } else {
-      say('SKIPPED: measurement with a daemon (dist/bin/mapisync.js is not built)');
+    const absent = await measure(command, join(folder, 'absent'), { ...few, mode: 'absent' });
+    print(say, 'No daemon', absent);
+    const state = join(folder, 'present');
+    const [present, stopped] = await withDaemon(state, async (daemon) => [
+      await measure(command, state, { rounds, bursts: BURSTS[size], mode: 'present' }),
+      await measure(command, state, {
+        ...few,
+        mode: 'stopped',
+        meanwhile: () => daemon.signal('SIGSTOP'),
+      }),
+    ]);
+    print(say, 'Daemon stopped (SIGSTOP)', stopped);
+    print(say, 'Daemon present, after a lap of the ring', present);
+    for (const [name, found] of Object.entries({ absent, stopped, present })) {
+      if (!smoke && isSpoilt(found)) failures.push(`${name}: calls were merged: no measurement of frames`);
     }
+    const counted = await costs(folder, say);
 
+    const own = present.tee24.round_p50.map((ns, at) => ns - present.empty.round_p50[at]);
+    const caller = {
+      warm_p50_ns: present.sink24.p50,
+      warm_p999_ns: present.sink24_single.p999,
+      empty_p999_ns: present.empty_single.p999,
+      warm40_p50_ns: present.sink40.p50,
+      threads4_p50_ns: present.sink24_threads4.p50,
+      tee_p50_ns: round(median(own), 2),
+      error_p50_ns: present.error40.p50,
+      idle_p50_ns: present.sink24_idle.p50,
+      absent_p50_ns: absent.sink24.p50,
+      stopped_p50_ns: stopped.sink24.p50,
+      full_p50_ns: absent.full.p50,
+      ...counted,
+    };
+    const peer = {
+      xadd_p50_ns: present.xadd.p50,
+      copy64_p50_ns: present.copy64.p50,
+      write_p50_ns: present.write.p50,
+    };
     const ratio = {
-      xadd: share(compared, 'sink24', 'xadd'),
-      copy64: share(compared, 'sink24', 'copy64'),
+      xadd: share(present, 'sink24', 'xadd'),
+      copy64: share(present, 'sink24', 'copy64'),
+      write: share(present, 'sink24', 'write'),
     };
     if (spdlog) {
-      ratio.spdlog = share(compared, 'sink24', 'spdlog');
-      peer.spdlog_p50_ns = compared.spdlog.p50;
-      if (compared.spdlog_threads4) {
-        ratio.spdlog_threads4 = share(compared, 'sink24_threads4', 'spdlog_threads4');
-        peer.spdlog_threads4_p50_ns = compared.spdlog_threads4.p50;
-      }
-      // A quick run shows that the bench works; too few bursts to judge by.
-      if (!quick && ratio.spdlog.median > MAX_SHARE_OF_SPDLOG) {
-        failures.push(
-          `Progress costs ${ratio.spdlog.median.toFixed(2)} of spdlog, more than ${MAX_SHARE_OF_SPDLOG}`,
-        );
-      }
+      ratio.spdlog = share(present, 'sink24', 'spdlog');
+      ratio.spdlog_threads4 = share(present, 'sink24_threads4', 'spdlog_threads4');
+      ratio.tee_spdlog = share(present, 'tee24', 'spdlog', 'empty');
+      peer.spdlog_p50_ns = present.spdlog.p50;
+      peer.spdlog_threads4_p50_ns = present.spdlog_threads4.p50;
+    }
+    // Of another process, so each by the floor that ran beside it.
+    const floor = (found, name) => found[name].p50 / found.xadd.p50;
+    const normal = floor(present, 'sink24');
+    for (const [name, found] of Object.entries({ absent, stopped, full: absent })) {
+      const value = floor(found, name === 'full' ? 'full' : 'sink24') / normal;
+      ratio[name] = { median: value, low: value, high: value };
     }
     for (const [name, { median: middle, low, high }] of Object.entries(ratio)) {
-      say(
-        `  mapisync / ${name}: ${middle.toFixed(3)} (rounds ${low.toFixed(3)} to ${high.toFixed(3)})`,
-      );
+      const spread = low === high ? '' : ` (rounds ${low.toFixed(3)} to ${high.toFixed(3)})`;
+      say(`  mapisync / ${name}: ${middle.toFixed(3)}${spread}`);
     }
-    const ratios = Object.entries(ratio).map(([name, values]) => [name, values.median]);
+    const ratios = Object.entries(ratio).map(([name, values]) => [name, round(values.median, 4)]);
     return { metrics: { caller, peer, ratio: Object.fromEntries(ratios) }, failures };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  });
 }
