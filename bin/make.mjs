@@ -274,7 +274,8 @@ const tasks = {
     run(process.execPath, [join(root, 'bin', 'docs.mjs')]);
   },
   async bench(args) {
-    await build({ hereOnly: true });
+    await build();
+    setupWine();
     run(process.execPath, [join(root, 'test', 'bench', 'run.mjs'), ...args]);
   },
 };

@@ -35,6 +35,7 @@ import {
   takeFrame,
   takeLostCounts,
   takeSlot,
+  takeStep,
 } from '../protocol/session/ring.ts';
 import {
   END_AFTER_DONE_US,
@@ -221,6 +222,17 @@ export class Hub {
     const { peer } = entry;
     entry.peer = undefined;
     peer?.refuse(REFUSAL.replaced, 'Another connection, or adoption, took over this ring');
+  }
+
+  /** Takes a call of `Progress`. @throws {ProtocolError} `gap`. */
+  takeProgress(entry: RingEntry, frame: ProgressView): void {
+    const session = takeStep(entry.state, frame);
+    if (session === undefined) {
+      this.take(entry, frame);
+      return;
+    }
+    if (frame.timeUs > entry.newestUs) entry.newestUs = frame.timeUs;
+    this.#deps.feed().sessionChanged(session.id, false);
   }
 
   /** @throws {ProtocolError} `gap`, `limit`. */

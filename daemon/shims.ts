@@ -95,7 +95,7 @@ export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): Bod
       if (ring && hub && welcomed && peekKind(bytes, start, end) === KIND.progress) {
         readProgress(bytes, start, end, progress);
         if (recorder.isOn) recorder.take(ring, progress, bytes.subarray(start, end));
-        hub.take(ring, progress);
+        hub.takeProgress(ring, progress);
         return;
       }
       const frame = decodeShimFrame(bytes, start, end);

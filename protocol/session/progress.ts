@@ -60,14 +60,20 @@ function turnPhase(state: SessionState, text: string | null, call: number, timeU
 export function isProgressDue(state: SessionState, nowUs: number): boolean {
   const { told, last } = state;
   if (last.call === 0) return false;
+  if (told.timeUs >= 0 && last.call === told.call && !state.textUntold) return false;
+  return isBarDue(state, last.index, last.max, nowUs);
+}
+
+/** The same for a bar that no record shows yet. */
+export function isBarDue(state: SessionState, index: number, max: number, nowUs: number): boolean {
+  const { told } = state;
   if (told.timeUs < 0) return true;
-  if (last.call === told.call && !state.textUntold) return false;
   const sinceUs = nowUs - told.timeUs;
   if (sinceUs < MIN_BETWEEN_RECORDS_US) return false;
   if (state.textUntold || sinceUs >= MAX_BETWEEN_RECORDS_US) return true;
   // Compared as whole percents without a division: this runs for every call.
-  if (last.max !== told.max) return last.max !== 0;
-  return last.max !== 0 && Math.abs(last.index - told.index) * 100 >= last.max;
+  if (max !== told.max) return max !== 0;
+  return max !== 0 && Math.abs(index - told.index) * 100 >= max;
 }
 
 /** Whether a call has come that no record shows: the last one before an end is always shown. */

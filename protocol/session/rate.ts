@@ -50,10 +50,15 @@ export function restartRate(rate: Rate, timeUs: number, index: number): void {
   rate.longWeight = 0;
 }
 
+/** Whether `sampleRate()` would do anything at this time. */
+export function isSampleDue(rate: Rate, timeUs: number): boolean {
+  return timeUs - rate.sampleUs >= SAMPLE_US;
+}
+
 /** Takes the index at a time. It must not have gone back within the run. */
 export function sampleRate(rate: Rate, timeUs: number, index: number): void {
+  if (!isSampleDue(rate, timeUs)) return;
   const elapsedUs = timeUs - rate.sampleUs;
-  if (elapsedUs < SAMPLE_US) return;
   const perSecond = ((index - rate.sampleIndex) / elapsedUs) * US_PER_SECOND;
   const keep = Math.exp(-elapsedUs / RECENT_US);
   rate.sum = rate.sum * keep + perSecond * (1 - keep);

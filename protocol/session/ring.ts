@@ -12,6 +12,7 @@ import { applyFrame, applySlot, openSession, processGone, setClock } from './ses
 import { foldRecord, snapshotSession } from './snapshot.ts';
 import type { Origin, SessionState } from './state.ts';
 import { hasCalls } from './state.ts';
+import { stepBar } from './step.ts';
 
 /**
  * One ring: how far its stream has come, and its sessions. Pure; a plain object of its owner, changed in
@@ -150,6 +151,19 @@ export function takeFrame(
   const session = route(ring, frame);
   ring.received = seq;
   if (drafts.length > 0) stamp(ring, seq, emit, observedWallUs);
+  return session;
+}
+
+/**
+ * Takes a frame if it is the next one and only moves a bar on, as `takeFrame()` would, but faster.
+ *
+ * @returns The session that it changed; `undefined`, with nothing changed, if it is for `takeFrame()`.
+ */
+export function takeStep(ring: RingState, frame: ProgressView): SessionState | undefined {
+  if (frame.seq !== ring.received + 1) return undefined;
+  const session = ring.sessions.get(frame.session);
+  if (session === undefined || !stepBar(session, frame)) return undefined;
+  ring.received = frame.seq;
   return session;
 }
 

@@ -29,6 +29,8 @@ const RING_ID_BYTES = 16;
 /** A `progress` of 10 elements, and the least that it takes. */
 const PROGRESS_ARRAY = 0x9a;
 const MIN_PROGRESS_BYTES = 31;
+/** Longer texts are decoded each time. */
+const MAX_KNOWN_BYTES = 256;
 /** Upper halves from which on a 64-bit integer is out of range. */
 const SEQ_HIGH_LIMIT = SEQ_LIMIT / U32_LIMIT;
 const TIME_HIGH_LIMIT = UINT_LIMIT / U32_LIMIT;
@@ -92,11 +94,37 @@ export class ProgressView {
   #bytes: Uint8Array = new Uint8Array(0);
   #textEnd = 0;
   #textBytes = -1;
+  /** The text that was asked for last: most calls have the one of the call before. */
+  #known = '';
+  readonly #knownUtf8 = new Uint8Array(MAX_KNOWN_BYTES);
+  #knownBytes = 0;
 
-  /** Decoded when asked for, each time anew. */
+  /** Decoded when asked for. */
   get text(): string | null {
     if (this.#textBytes < 0) return null;
-    return decodeText(this.#bytes, this.#textEnd - this.#textBytes, this.#textEnd);
+    return this.#isKnown() ? this.#known : this.#decodeText();
+  }
+
+  #isKnown(): boolean {
+    const size = this.#textBytes;
+    if (size !== this.#knownBytes) return false;
+    const bytes = this.#bytes;
+    const known = this.#knownUtf8;
+    const start = this.#textEnd - size;
+    // Texts that differ mostly do so near their end.
+    for (let at = size - 1; at >= 0; at -= 1) if (bytes[start + at] !== known[at]) return false;
+    return true;
+  }
+
+  #decodeText(): string {
+    const start = this.#textEnd - this.#textBytes;
+    const text = decodeText(this.#bytes, start, this.#textEnd);
+    if (this.#textBytes > MAX_KNOWN_BYTES) return text;
+    this.#known = text;
+    this.#knownBytes = this.#textBytes;
+    const known = this.#knownUtf8;
+    for (let at = 0; at < this.#textBytes; at += 1) known[at] = this.#bytes[start + at] as number;
+    return text;
   }
 
   /** @throws {ProtocolError} `malformed`, `bad-field`, also where the frame is no `progress`. */

@@ -110,7 +110,8 @@ export async function run({ size, say }) {
     print(say, 'Daemon stopped (SIGSTOP)', stopped);
     print(say, 'Daemon present, after a lap of the ring', present);
     for (const [name, found] of Object.entries({ absent, stopped, present })) {
-      if (!smoke && isSpoilt(found)) failures.push(`${name}: calls were merged: no measurement of frames`);
+      if (!smoke && isSpoilt(found))
+        failures.push(`${name}: calls were merged: no measurement of frames`);
     }
     const counted = await costs(folder, say);
 

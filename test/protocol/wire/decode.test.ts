@@ -244,3 +244,27 @@ test('any bytes end in a frame or a ProtocolError', () => {
     { numRuns: 3000 },
   );
 });
+
+test('ProgressView reads each text, however much it is like the one before', () => {
+  const texts = ['Inbox 1', 'Inbox 1', 'Inbox 2', 'Jnbox 2', 'Inbox', '', null, '', 'Inbox 1'];
+  const long = 'x'.repeat(256);
+  const all = [
+    ...texts,
+    long,
+    long,
+    `${long}x`,
+    `${long}y`,
+    `y${long.slice(1)}`,
+    'ü',
+    'û',
+    '\ufffd',
+  ];
+  const view = new ProgressView();
+  const read = all.map((text) => {
+    view.fill(...whole(encodeFrame({ ...progress, text })));
+    return [view.text, view.text];
+  });
+  expect(read).toEqual(all.map((text) => [text, text]));
+});
+
+const whole = (body: Uint8Array): [Uint8Array, number, number] => [body, 0, body.length];
