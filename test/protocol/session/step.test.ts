@@ -1,4 +1,5 @@
 // The short way of a Progress call: whenever stepBar() takes one, nothing differs from applyFrame().
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { RecordDraft } from '../../../protocol/records/record.ts';
@@ -95,10 +96,12 @@ test('stepBar() leaves a session as applyFrame() does', () => {
           const frame = step.what === 'error' ? script.error(NETWORK, 'x') : script.done(S_OK);
           each((state, emit) => applyFrame(state, frame as SessionFrame, emit));
         }
-        expect(sides[1]).toEqual({ ...sides[0], take: expect.any(Function) });
+        const [long, short] = sides.map(({ state, records }) => ({ state, records }));
+        // Many times as fast as expect(), which is for saying what differs.
+        if (!isDeepStrictEqual(short, long)) expect(short).toEqual(long);
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 100 },
   );
-  expect(stepped).toBeGreaterThan(500);
+  expect(stepped).toBeGreaterThan(300);
 });
