@@ -1,5 +1,6 @@
 /** The command line: what there is to type, and how it ends. Commands are loaded when they run. */
 import { Command, CommanderError, Option } from 'commander';
+import { addExportCommands } from './cli-export.ts';
 import { addServiceCommands } from './cli-service.ts';
 import { addSessionCommands } from './cli-sessions.ts';
 import { flagHelp, KEYS, type Key } from './config/keys.ts';
@@ -238,6 +239,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     );
 
   addServiceCommands({ program, io, leaf, perform });
+  addExportCommands({ program, io, leaf, perform });
 
   leaf(program.command('version'), [], 'mapisync version', 'mapisync version --json')
     .summary('this program, its protocol, its platform')

@@ -1,4 +1,5 @@
 /** What commands may touch of the process. Tests pass their own; bin/ passes the real one. */
+import type { ExportSettings } from '../protocol/records/exports.ts';
 import { EXIT } from './exit.ts';
 import type { Env } from './render/theme.ts';
 
@@ -37,6 +38,8 @@ export interface DaemonOptions {
   readonly segmentBytes?: number;
   readonly journalBytes?: number;
   readonly journalDays?: number;
+  /** Where the log is taken besides. */
+  readonly exports?: readonly ExportSettings[];
   /** Takes what the daemon says to people; absent: stderr. */
   readonly say?: (line: string) => void;
 }

@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
+import type { ExportSettings } from '../protocol/records/exports.ts';
 import type { LineContext } from '../protocol/records/line.ts';
 import type { RecordDraft } from '../protocol/records/record.ts';
 import { liveSessions } from '../protocol/session/ring.ts';
@@ -15,6 +16,7 @@ import { Adoption } from './adoption.ts';
 import { serveClient } from './clients.ts';
 import { nowText } from './clock.ts';
 import { type BodyHandler, type Gate, serveConnection } from './connection.ts';
+import type { Exports } from './export/exports.ts';
 import { endSoon, Feed, toBytes } from './feed.ts';
 import { Fold, Hub } from './hub.ts';
 import { Journal, type JournalOptions, type JournalTrouble } from './journal.ts';
@@ -49,6 +51,7 @@ export interface DaemonOptions {
   readonly quietMs?: number | undefined;
   /** Sessions whose frames are kept without being asked for. */
   readonly recordKeep?: number | undefined;
+  readonly exports: readonly ExportSettings[];
   readonly log: Logger;
   readonly say: (line: string) => void;
 }
@@ -84,6 +87,8 @@ export class Daemon {
   readonly #sockets = new Set<Socket>();
   readonly #bootId = bootId();
   #core: Core | undefined;
+  /** Absent, and not even loaded, if nothing is exported. */
+  #exports: Exports | undefined;
   /** The journal is open and dead rings are adopted, for the first time. */
   #begun: () => void = () => {};
   #durableEnd: Cursor = { segment: 0, offset: 0 };
@@ -101,6 +106,7 @@ export class Daemon {
       daemon.#begun = resolve;
       daemon.#begin().then(resolve, reject);
     });
+    await daemon.#startExports();
     daemon.#ticker = setInterval(() => daemon.#tick(), TICK_MS);
     return daemon;
   }
@@ -173,6 +179,7 @@ export class Daemon {
     const core = this.#core;
     core?.hub.farewell();
     await core?.journal.close(STOP_TIMEOUT_MS);
+    await this.#exports?.stop();
     this.#core = undefined;
     core?.adoption.release();
     for (const client of this.#clients) {
@@ -211,6 +218,7 @@ export class Daemon {
         onDurable: (lines) => {
           this.#durableEnd = lines.at(-1)?.cursor ?? this.#durableEnd;
           this.#feed.publishLines(lines);
+          this.#exports?.grown(this.#durableEnd);
           core.hub.relieved();
         },
         onTrouble: (trouble) => this.#trouble(core, trouble),
@@ -251,6 +259,19 @@ export class Daemon {
       msg: `Went on from ${found.records} records; adopted ${rings} rings with ${frames} frames`,
       recovered: { rings, frames, torn: found.torn },
     });
+  }
+
+  async #startExports(): Promise<void> {
+    const { exports, paths, log } = this.#options;
+    if (exports.length === 0) return;
+    const { Exports } = await import('./export/exports.ts');
+    this.#exports = new Exports({
+      exports,
+      paths,
+      record: (draft) => this.#record(draft),
+      failed: (error) => log.error({ err: error }, 'The thread of the exporters failed'),
+    });
+    this.#exports.grown(this.#durableEnd);
   }
 
   #tick(): void {
@@ -441,6 +462,7 @@ export class Daemon {
         backlog_bytes: core?.journal.backlogBytes ?? 0,
         ...(this.#lastTrouble === undefined ? {} : { trouble: this.#lastTrouble }),
       },
+      ...(this.#exports ? { exports: this.#exports.status } : {}),
       processes,
       peers: { providers: this.#shims.size, clients: this.#clients.size },
       counts: {

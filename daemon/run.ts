@@ -1,5 +1,6 @@
 /** `mapisync daemon run`: a daemon in the foreground, from its lock to its last line. */
 import { randomBytes } from 'node:crypto';
+import type { ExportSettings } from '../protocol/records/exports.ts';
 import { PROTOCOL_VERSION } from '../protocol/wire/limits.ts';
 import { nowText } from './clock.ts';
 import { Daemon } from './daemon.ts';
@@ -26,6 +27,8 @@ export interface RunOptions {
   readonly quietMs?: number | undefined;
   /** So many sessions are recorded without being asked for; the newest stay. */
   readonly recordKeep?: number;
+  /** What takes the log elsewhere. */
+  readonly exports?: readonly ExportSettings[];
   /** Below 0: nothing on stderr but errors. */
   readonly verbosity?: number;
   /** `open` of node:fs/promises, but for tests that make the system fail. */
@@ -121,6 +124,7 @@ async function serveLocked(
     },
     quietMs: options.quietMs,
     recordKeep: options.recordKeep,
+    exports: options.exports ?? [],
     log,
     say,
   });

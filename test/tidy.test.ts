@@ -53,3 +53,21 @@ test('only daemon/platform/ knows koffi', () => {
   expect(knowing).not.toHaveLength(0);
   expect(knowing.filter((file) => !file.startsWith('daemon/platform/'))).toEqual([]);
 });
+
+test('what nobody exports is not loaded: exporters and their packages come by import() alone', () => {
+  const eager = (file: string): string[] =>
+    [
+      ...readFileSync(join(root, file), 'utf8').matchAll(
+        /^(import|export) (?!type )[^;]*? from '([^']+)'/gm,
+      ),
+    ]
+      .map(([, , name]) => name!)
+      .filter((name) => /\/export\/|-sink\.ts$|^@(nats-io|opentelemetry)\//.test(name));
+  const apart = /^daemon\/export\/(nats|otlp)/;
+  const wrong = Object.keys(MAY_IMPORT)
+    .flatMap(sources)
+    .map((file) => file.split(sep).join('/'))
+    .filter((file) => !apart.test(file))
+    .flatMap((file) => eager(file).map((name) => `${file} imports ${name}`));
+  expect(wrong).toEqual([]);
+});

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statePaths } from '../../daemon/platform/paths.ts';
+import { exportSettings } from '../config/exports.ts';
 import { KEYS, type Key } from '../config/keys.ts';
 import { type Found, find, type Sources } from '../config/sources.ts';
 import { Connection, type Place } from '../connection.ts';
@@ -34,6 +35,7 @@ export async function daemonRun(
     recordKeep: find(KEYS.recordKeep, recordKeep, settings.sources).value ?? 0,
     quietMs: find(KEYS.quietAfter, quietAfter, settings.sources).value,
     ...journalOptions(settings.sources),
+    exports: exportSettings(settings.sources),
   };
   if (settings.output !== 'json') return io.runDaemon(options);
   // Machines read one line each; the last one before a failure is its reason.

@@ -1,5 +1,7 @@
 /** `record`: the raw frames of one session, from its `open` on, into a file. */
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { prepareStateDir, statePaths } from '../../daemon/platform/paths.ts';
+import { machineTokens } from '../../daemon/platform/token-key.ts';
 import { sessionId } from '../../protocol/session/ids.ts';
 import { NOT_KEPT } from '../../protocol/wire/clients.ts';
 import { decodeShimFrame } from '../../protocol/wire/decode.ts';
@@ -14,7 +16,6 @@ import type { Io } from '../io.ts';
 import { say } from '../messages.ts';
 import type { Settings } from '../settings.ts';
 import { connectOrStart } from '../start.ts';
-import { machineTokens } from '../tokens.ts';
 
 export interface RecordOptions {
   readonly session?: string;
@@ -127,7 +128,11 @@ class Tape {
   constructor(options: RecordOptions, settings: Settings, io: Io) {
     this.#settings = settings;
     this.#io = io;
-    if (options.redact) this.#token = machineTokens(settings, io);
+    if (options.redact) {
+      const paths = statePaths(settings.stateDir, io.env as NodeJS.ProcessEnv);
+      prepareStateDir(paths);
+      this.#token = machineTokens(paths.root);
+    }
     // Told now, not when the sync is over.
     if (options.file !== undefined) this.#open(options.file);
   }

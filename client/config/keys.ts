@@ -2,6 +2,8 @@
  * Every setting, once: where it can be given, what it may be, and what it is when nobody says. Help,
  * environment, config files, their schema, `config list` and the docs are made from this table.
  */
+import { isAbsolute } from 'node:path';
+import { TEXT_POLICIES } from '../../protocol/records/privacy.ts';
 import { parseDuration } from '../values.ts';
 
 export interface Key<T> {
@@ -58,6 +60,26 @@ const size = (min: string, max: string) => {
     parse: (text: string): number | undefined => parseSize(text, least!, most!),
   };
 };
+
+const MAX_TEXT = 2048;
+
+const absolutePath = {
+  expected: 'an absolute path',
+  schema: { type: 'string' } as const,
+  parse: (text: string): string | undefined =>
+    isAbsolute(text) && text.length <= MAX_TEXT ? text : undefined,
+};
+
+const textPolicy = (kind: 'file' | 'nats' | 'otlp') =>
+  key({
+    name: `export.${kind}.text`,
+    variable: `MAPISYNC_EXPORT_${kind.toUpperCase()}_TEXT` as const,
+    what: 'texts of the host that leave: tokens by a key of this machine, the texts, or none',
+    expected: 'token, plain or drop',
+    fallback: 'token',
+    ofDaemon: true,
+    ...oneOf(...TEXT_POLICIES),
+  });
 
 export const KEYS = {
   output: key({
@@ -161,6 +183,23 @@ export const KEYS = {
       const days = /^\d{1,4}d$/.test(text) ? Number.parseInt(text, 10) : 0;
       return days >= 1 && days <= MAX_AGE_DAYS ? days : undefined;
     },
+  }),
+  exportFileDir: key({
+    name: 'export.file.dir',
+    variable: 'MAPISYNC_EXPORT_FILE_DIR',
+    what: 'a second stream of the log into files of a directory, for a shipper',
+    fallback: 'none',
+    ofDaemon: true,
+    ...absolutePath,
+  }),
+  exportFileText: textPolicy('file'),
+  exportFileSize: key({
+    name: 'export.file.size',
+    variable: 'MAPISYNC_EXPORT_FILE_SIZE',
+    what: 'all of these files; the oldest go',
+    fallback: '64MiB',
+    ofDaemon: true,
+    ...size('4MiB', '64GiB'),
   }),
 } as const;
 

@@ -69,6 +69,7 @@ export function statusLines(facts: Facts, theme: Theme, now: Date): string[] {
         journal.text('trouble'),
       ]),
     ],
+    ...exportRows(status),
     ...processRows(status),
     ['Clients', status.in('peers').text('clients')],
     [
@@ -106,6 +107,21 @@ export function liveLines(
     renderRow(rows[index]!, layout, theme),
     ...errorLines(one, layout.room, theme),
   ]);
+}
+
+function exportRows(status: Look): [string, string | undefined][] {
+  return status
+    .list('exports')
+    .map((one) => [
+      `Export ${one.text('name')}`,
+      join([
+        one.text('state'),
+        one.number('backlog_bytes') > 0
+          ? `${grouped(one.number('backlog_bytes'))} bytes behind`
+          : undefined,
+        one.text('error'),
+      ]),
+    ]);
 }
 
 function processRows(status: Look): [string, string | undefined][] {

@@ -126,7 +126,7 @@ describe('help', () => {
     const { out } = await mapisync(['--help']);
     const listed = /\nCommands:\n([\s\S]*?)\n\n/.exec(out)![1]!;
     const names = [...listed.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name);
-    expect(names).toEqual([...commands, 'daemon', 'config', 'version', 'help']);
+    expect(names).toEqual([...commands, 'daemon', 'config', 'export', 'version', 'help']);
   });
 
   test('`help tail` is the same as `tail --help`', async () => {

@@ -1,0 +1,135 @@
+/**
+ * The daemon's side of its exporters: one thread for them all, so that nothing they do is done between two
+ * frames. Costs the journal one message when it has grown and the thread has taken the last one.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { ExportSettings, ExportStatus } from '../../protocol/records/exports.ts';
+import type { RecordDraft } from '../../protocol/records/record.ts';
+import type { Cursor } from '../journal-files.ts';
+import type { StatePaths } from '../platform/paths.ts';
+import { LAST_WORDS_MS } from './limits.ts';
+import type { FromWorker, ToWorker, WorkerSetup } from './worker.ts';
+
+/** A thread that died, by a bug or for want of memory, is started again after so long. */
+const RESTART_MS = 5000;
+/** Beyond `LAST_WORDS_MS`: then the thread is ended where it is. */
+const GRACE_MS = 500;
+/** How old what `status` says may be, while an exporter is behind. */
+const STATUS_MS = 1000;
+/** A batch is half a MiB; this bounds what a library of the far side may keep. */
+const MAX_HEAP_MB = 192;
+
+export interface ExportsOptions {
+  readonly exports: readonly ExportSettings[];
+  readonly paths: StatePaths;
+  readonly record: (draft: RecordDraft) => void;
+  readonly failed: (error: Error) => void;
+}
+
+export class Exports {
+  readonly #options: ExportsOptions;
+  readonly #setup: WorkerSetup;
+  #worker: Worker | undefined;
+  #status: readonly ExportStatus[];
+  #until: Cursor | undefined;
+  /** The thread has not taken the last message yet; what comes meanwhile is told at once then. */
+  #isTold = false;
+  #isNews = false;
+  #stopping = false;
+  #timer: NodeJS.Timeout;
+
+  constructor(options: ExportsOptions) {
+    this.#options = options;
+    const { root, journal } = options.paths;
+    const cursorDir = join(root, 'cursors');
+    mkdirSync(cursorDir, { recursive: true, mode: 0o700 });
+    this.#setup = { root, journalDir: journal, cursorDir, exports: options.exports };
+    this.#status = options.exports.map(({ name, kind }) => ({
+      name,
+      kind,
+      state: 'starting',
+      backlog_bytes: 0,
+      sent: 0,
+    }));
+    this.#start();
+    this.#timer = setInterval(() => this.#tell({ type: 'status' }), STATUS_MS);
+    this.#timer.unref();
+  }
+
+  /** As of a second ago at most. */
+  get status(): readonly ExportStatus[] {
+    return this.#status;
+  }
+
+  /** The journal is durable up to here. Cheap: called for every batch. */
+  grown(until: Cursor): void {
+    this.#until = until;
+    this.#isNews = true;
+    this.#pass();
+  }
+
+  /** Gives the exporters a moment to send the last records. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearInterval(this.#timer);
+    const worker = this.#worker;
+    if (!worker) return;
+    const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    if (this.#until) this.#tell({ type: 'grown', until: this.#until });
+    this.#tell({ type: 'stop', withinMs: LAST_WORDS_MS });
+    const late = setTimeout(() => void worker.terminate(), LAST_WORDS_MS + GRACE_MS);
+    await ended;
+    clearTimeout(late);
+  }
+
+  #start(): void {
+    // The same extension as this file: `.ts` from source, `.js` once built.
+    const file = `./worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`;
+    const worker = new Worker(new URL(file, import.meta.url), {
+      workerData: this.#setup,
+      // Flags of the process are about its script, not this one.
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
+    });
+    this.#worker = worker;
+    this.#isTold = false;
+    worker.on('message', (message: FromWorker) => this.#hear(message));
+    worker.on('error', (error) => this.#options.failed(error as Error));
+    worker.once('exit', () => {
+      this.#worker = undefined;
+      if (!this.#stopping) setTimeout(() => this.#startAgain(), RESTART_MS).unref();
+    });
+    if (this.#until) this.grown(this.#until);
+  }
+
+  #startAgain(): void {
+    if (!this.#stopping) this.#start();
+  }
+
+  #hear(message: FromWorker): void {
+    switch (message.type) {
+      case 'taken':
+        this.#isTold = false;
+        this.#pass();
+        return;
+      case 'record':
+        this.#options.record(message.draft);
+        return;
+      case 'status':
+        this.#status = message.exports;
+    }
+  }
+
+  #pass(): void {
+    if (!this.#isNews || this.#isTold || !this.#until) return;
+    this.#isNews = false;
+    this.#isTold = true;
+    this.#tell({ type: 'grown', until: this.#until });
+  }
+
+  #tell(message: ToWorker): void {
+    this.#worker?.postMessage(message);
+  }
+}

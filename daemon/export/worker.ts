@@ -1,0 +1,75 @@
+/** The thread in which all exporters of a daemon run. What each needs is loaded when it is used. */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { ExportSettings, ExportStatus } from '../../protocol/records/exports.ts';
+import { privacyOf } from '../../protocol/records/privacy.ts';
+import type { RecordDraft } from '../../protocol/records/record.ts';
+import type { Cursor } from '../journal-files.ts';
+import { machineTokens } from '../platform/token-key.ts';
+import { Exporter } from './exporter.ts';
+import type { Sink } from './sink.ts';
+
+export interface WorkerSetup {
+  readonly root: string;
+  readonly journalDir: string;
+  readonly cursorDir: string;
+  readonly exports: readonly ExportSettings[];
+}
+
+export type ToWorker =
+  | { readonly type: 'grown'; readonly until: Cursor }
+  | { readonly type: 'status' }
+  | { readonly type: 'stop'; readonly withinMs: number };
+
+export type FromWorker =
+  /** Ready for the next `grown`. */
+  | { readonly type: 'taken' }
+  | { readonly type: 'record'; readonly draft: RecordDraft }
+  | { readonly type: 'status'; readonly exports: readonly ExportStatus[] };
+
+export async function openSink(settings: ExportSettings): Promise<Sink> {
+  switch (settings.kind) {
+    case 'file':
+      return (await import('./file-sink.ts')).openFileSink(settings);
+    default:
+      throw new Error(`Cannot export to ${settings.kind}`);
+  }
+}
+
+async function serve(setup: WorkerSetup, port: MessagePort): Promise<void> {
+  const tell = (message: FromWorker): void => port.postMessage(message);
+  const token = machineTokens(setup.root);
+  const exporters: Exporter[] = [];
+  const tellStatus = (): void =>
+    tell({ type: 'status', exports: exporters.map(({ status }) => status) });
+  for (const settings of setup.exports) {
+    exporters.push(
+      new Exporter({
+        name: settings.name,
+        kind: settings.kind,
+        journalDir: setup.journalDir,
+        cursorDir: setup.cursorDir,
+        privacy: privacyOf(settings.text, token),
+        open: () => openSink(settings),
+        record: (draft) => tell({ type: 'record', draft }),
+        changed: tellStatus,
+      }),
+    );
+  }
+  port.on('message', (message: ToWorker) => {
+    switch (message.type) {
+      case 'grown':
+        for (const exporter of exporters) exporter.grown(message.until);
+        tell({ type: 'taken' });
+        return;
+      case 'status':
+        tellStatus();
+        return;
+      case 'stop':
+        for (const exporter of exporters) exporter.stop(message.withinMs);
+    }
+  });
+  await Promise.all(exporters.map((exporter) => exporter.run()));
+  port.close();
+}
+
+if (parentPort) await serve(workerData as WorkerSetup, parentPort);

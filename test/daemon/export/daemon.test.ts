@@ -1,0 +1,127 @@
+// Exporters in a daemon as it ships, in their thread: killed, hindered, asked, and with names to hide.
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { run } from '../../../client/cli.ts';
+import type { ExportSettings } from '../../../protocol/records/exports.ts';
+import { keptIo } from '../../client/builders.ts';
+import {
+  FakeShim,
+  journalOf,
+  kill,
+  newRingId,
+  Script,
+  spawnDaemon,
+  tempDir,
+  until,
+} from '../support.ts';
+import { exported } from './support.ts';
+
+/** One session after another, each with texts of its own. @returns The texts. */
+async function sessions(stateDir: string, count: number, executable: string): Promise<string[]> {
+  const shim = await FakeShim.connect(stateDir);
+  const names = [executable];
+  const name = (): string => {
+    names.push(`Jane Roe ${executable} ${names.length}`);
+    return names.at(-1)!;
+  };
+  await shim.hello(newRingId(), { executable });
+  let last = 0;
+  for (let at = 0; at < count; at++) {
+    const script = new Script(last + 1, name());
+    script.progress(0, 2, name()).error(name()).progress(1, 2, name()).done().close();
+    shim.send(...script.frames);
+    last = script.seq;
+  }
+  await shim.got('its acknowledgement', (frame) => frame.kind === 'ack' && frame.durable >= last);
+  shim.socket.destroy();
+  return names;
+}
+
+const ids = (records: readonly { event_id?: string }[]): (string | undefined)[] =>
+  records.map(({ event_id }) => event_id);
+
+test('a daemon that is killed again and again exports each record once, and no text', async () => {
+  const root = tempDir();
+  const stateDir = join(root, 'Jane Roe state');
+  const dir = join(root, 'out');
+  const exports: ExportSettings[] = [{ name: 'file', kind: 'file', text: 'token', dir }];
+  const names: string[] = [];
+  for (let round = 0; round < 3; round++) {
+    const daemon = await spawnDaemon(stateDir, { exports });
+    names.push(...(await sessions(stateDir, 64, `JANE${round}.EXE`)));
+    await kill(daemon);
+  }
+  const daemon = await spawnDaemon(stateDir, { exports });
+  names.push(...(await sessions(stateDir, 64, 'JANE.EXE')));
+  await kill(daemon, 'SIGTERM');
+  expect(ids(exported(dir))).toEqual(ids(journalOf(stateDir)));
+  expect(names.length).toBeGreaterThan(1000);
+  const text = readFileSync(join(dir, 'mapisync.000001.jsonl'), 'utf8');
+  expect(text).not.toMatch(/jane|roe/i);
+  expect(text).not.toContain(JSON.stringify(hostname()));
+  // The journal of the user has them all.
+  const own = JSON.stringify(journalOf(stateDir));
+  expect(names.filter((name) => !own.includes(name))).toEqual([]);
+});
+
+test('a place that cannot be written is said once, shown by status, and caught up with when it is mended', async () => {
+  const root = tempDir();
+  const stateDir = join(root, 'state');
+  const dir = join(root, 'out');
+  writeFileSync(dir, 'in the way');
+  const exports: ExportSettings[] = [{ name: 'file', kind: 'file', text: 'plain', dir }];
+  const daemon = await spawnDaemon(stateDir, { exports });
+  await sessions(stateDir, 20, 'OUTLOOK.EXE');
+  const ask = async (...args: string[]) => {
+    const io = keptIo();
+    const code = await run([...args, '--state-dir', stateDir], io);
+    return { code, text: io.stdout.text };
+  };
+  await until('it is in the journal', () =>
+    JSON.stringify(journalOf(stateDir)).includes('export.failed'),
+  );
+  let shown = await ask('export', 'status', '--json');
+  while (!shown.text.includes('failing')) shown = await ask('export', 'status', '--json');
+  expect(shown.code).toBe(1);
+  expect(JSON.parse(shown.text)).toMatchObject({ name: 'file', state: 'failing', cause: 'failed' });
+  expect((await ask('export', 'status')).text).toContain(`failed: Cannot write to ${dir}`);
+  expect((await ask('daemon', 'status')).text).toMatch(
+    /Export file +failing, [\d\s]+ bytes behind, Cannot write/,
+  );
+  rmSync(dir);
+  await until('it caught up', () =>
+    JSON.stringify(journalOf(stateDir)).includes('export.caught_up'),
+  );
+  await kill(daemon, 'SIGTERM');
+  const records = journalOf(stateDir);
+  expect(exported(dir)).toEqual(records);
+  const said = records.filter(({ event_name }) => event_name.startsWith('export.'));
+  expect(said.map(({ event_name }) => event_name)).toEqual(['export.failed', 'export.caught_up']);
+});
+
+test('the settings name what is exported, and wrong ones are refused', async () => {
+  const home = tempDir();
+  mkdirSync(join(home, 'mapisync'));
+  const given: unknown[] = [];
+  const runDaemon = async (options: unknown) => {
+    given.push(options);
+    return 0;
+  };
+  const daemonRun = async (config: object) => {
+    writeFileSync(join(home, 'mapisync', 'config.json'), JSON.stringify(config));
+    const io = keptIo({ env: { XDG_CONFIG_HOME: home }, runDaemon });
+    return { code: await run(['daemon', 'run'], io), err: io.stderr.text };
+  };
+  expect((await daemonRun({})).code).toBe(0);
+  expect(given.pop()).toMatchObject({ exports: [] });
+  const dir = join(home, 'out');
+  expect((await daemonRun({ export: { file: { dir, text: 'drop', size: '8MiB' } } })).code).toBe(0);
+  expect(given.pop()).toMatchObject({
+    exports: [{ name: 'file', kind: 'file', dir, text: 'drop', totalBytes: 8_388_608 }],
+  });
+  const wrong = await daemonRun({ export: { file: { dir: 'out' } } });
+  expect(wrong.code).toBe(2);
+  expect(wrong.err).toContain('export.file.dir: expected an absolute path, got "out"');
+});
