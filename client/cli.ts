@@ -113,6 +113,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
       'end when the sessions have ended, and say how by the exit code',
       false,
     )
+    .option('--fleet', 'all machines that export to the stream of export.nats.*', false)
     .option('--no-start', 'do not start a daemon')
     .action(async (session: string | undefined, options: TailFlags, command: Command) => {
       const sinceMs = options.since === undefined ? undefined : since(options.since);
@@ -120,7 +121,19 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
         const text = 'expected segment:offset as in the field "cursor" of a record';
         throw new CliError(EXIT.usage, `Cannot read --after: ${text}, got "${options.after}"`);
       }
-      const { since: _, ...given } = options;
+      const { since: _, fleet, ...given } = options;
+      if (fleet) {
+        refuseForFleet(session, options);
+        const sinceGiven = sinceMs === undefined ? {} : { sinceMs };
+        await perform(command, async (settings) =>
+          (await import('./commands/fleet-tail.ts')).fleetTail(
+            { all: options.all, ...sinceGiven },
+            settings,
+            io,
+          ),
+        );
+        return;
+      }
       await perform(command, async (settings) =>
         (await import('./commands/tail.ts')).tail(
           {
@@ -254,6 +267,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
 
 interface TailFlags {
   readonly all: boolean;
+  readonly fleet: boolean;
   readonly provider?: string;
   readonly store?: string;
   readonly since?: string;
@@ -271,6 +285,23 @@ const pendingHelp = new WeakMap<Command, () => string>();
 const flagOf = (key: Key<unknown>): Option => new Option(key.flag!, flagHelp(key));
 
 const examples = (first: string, second: string): string => `\nExamples:\n  ${first}\n  ${second}`;
+
+/** What `tail` can only tell of its own daemon. @throws {CliError} exit 2 */
+function refuseForFleet(session: string | undefined, options: TailFlags): void {
+  const { provider, store, after, exitOnDone } = options;
+  const given = [
+    session === undefined ? undefined : 'SESSION',
+    provider === undefined ? undefined : '--provider',
+    store === undefined ? undefined : '--store',
+    after === undefined ? undefined : '--after',
+    exitOnDone ? '--exit-on-done' : undefined,
+  ].find((name) => name !== undefined);
+  if (given === undefined) return;
+  throw new CliError(
+    EXIT.usage,
+    `Cannot follow a fleet with ${given}: expected --all, --since or --json beside --fleet`,
+  );
+}
 
 function since(text: string): number {
   const time = parseTime(text, new Date());

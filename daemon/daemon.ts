@@ -262,12 +262,13 @@ export class Daemon {
   }
 
   async #startExports(): Promise<void> {
-    const { exports, paths, log } = this.#options;
+    const { exports, paths, host, log } = this.#options;
     if (exports.length === 0) return;
     const { Exports } = await import('./export/exports.ts');
     this.#exports = new Exports({
       exports,
       paths,
+      host,
       record: (draft) => this.#record(draft),
       failed: (error) => log.error({ err: error }, 'The thread of the exporters failed'),
     });

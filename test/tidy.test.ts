@@ -63,7 +63,7 @@ test('what nobody exports is not loaded: exporters and their packages come by im
     ]
       .map(([, , name]) => name!)
       .filter((name) => /\/export\/|-sink\.ts$|^@(nats-io|opentelemetry)\//.test(name));
-  const apart = /^daemon\/export\/(nats|otlp)/;
+  const apart = /^daemon\/(export|platform)\/(nats|otlp)/;
   const wrong = Object.keys(MAY_IMPORT)
     .flatMap(sources)
     .map((file) => file.split(sep).join('/'))

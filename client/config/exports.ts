@@ -1,5 +1,5 @@
 /** Where the daemon takes its log: what the settings say, for each place that they name. */
-import type { ExportSettings } from '../../protocol/records/exports.ts';
+import type { ExportSettings, NatsExport } from '../../protocol/records/exports.ts';
 import { KEYS, type Key } from './keys.ts';
 import { find, type Sources } from './sources.ts';
 
@@ -18,5 +18,29 @@ export function exportSettings(sources: Sources): ExportSettings[] {
       ...(totalBytes === undefined ? {} : { totalBytes }),
     });
   }
+  const nats = natsSettings(sources);
+  if (nats) found.push(nats);
   return found;
+}
+
+/** Also for whoever reads a fleet. @throws {CliError} exit 2 */
+export function natsSettings(sources: Sources): NatsExport | undefined {
+  const value = <T>(key: Key<T>): T | undefined => find(key, undefined, sources).value;
+  const servers = value(KEYS.exportNatsServers);
+  if (servers === undefined) return undefined;
+  const given = {
+    stream: value(KEYS.exportNatsStream),
+    ca: value(KEYS.exportNatsCa),
+    cert: value(KEYS.exportNatsCert),
+    key: value(KEYS.exportNatsKey),
+    credentials: value(KEYS.exportNatsCredentials),
+  };
+  const known = Object.entries(given).filter(([, text]) => text !== undefined);
+  return {
+    name: 'nats',
+    kind: 'nats',
+    text: value(KEYS.exportNatsText) ?? 'token',
+    servers,
+    ...(Object.fromEntries(known) as Partial<typeof given> as object),
+  };
 }

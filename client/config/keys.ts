@@ -70,6 +70,9 @@ const absolutePath = {
     isAbsolute(text) && text.length <= MAX_TEXT ? text : undefined,
 };
 
+/** A port is a must: a server that is found only by luck is found too late. */
+const NATS_SERVER = /^(nats|tls):\/\/[^\s,/]+:\d{1,5}$/;
+
 const textPolicy = (kind: 'file' | 'nats' | 'otlp') =>
   key({
     name: `export.${kind}.text`,
@@ -200,6 +203,64 @@ export const KEYS = {
     fallback: '64MiB',
     ofDaemon: true,
     ...size('4MiB', '64GiB'),
+  }),
+  exportNatsServers: key({
+    name: 'export.nats.servers',
+    variable: 'MAPISYNC_EXPORT_NATS_SERVERS',
+    what: 'the log as messages of NATS JetStream; several servers with commas',
+    expected: 'nats://HOST:PORT or tls://HOST:PORT, several with commas',
+    fallback: 'none',
+    ofDaemon: true,
+    schema: { type: 'string' },
+    parse: (text): string[] | undefined => {
+      const servers = text.split(',').map((one) => one.trim());
+      return servers.every((one) => NATS_SERVER.test(one)) && text.length <= MAX_TEXT
+        ? servers
+        : undefined;
+    },
+  }),
+  exportNatsText: textPolicy('nats'),
+  exportNatsStream: key({
+    name: 'export.nats.stream',
+    variable: 'MAPISYNC_EXPORT_NATS_STREAM',
+    what: 'the stream of the fleet, made if there is none',
+    expected: 'letters, digits, _ and -',
+    fallback: 'MAPISYNC',
+    ofDaemon: true,
+    schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{1,64}$' },
+    parse: (text) => (/^[A-Za-z0-9_-]{1,64}$/.test(text) ? text : undefined),
+  }),
+  exportNatsCa: key({
+    name: 'export.nats.ca',
+    variable: 'MAPISYNC_EXPORT_NATS_CA',
+    what: "a file with the authority of the servers' certificates",
+    fallback: "the system's authorities",
+    ofDaemon: true,
+    ...absolutePath,
+  }),
+  exportNatsCert: key({
+    name: 'export.nats.cert',
+    variable: 'MAPISYNC_EXPORT_NATS_CERT',
+    what: 'a file with the certificate of this client',
+    fallback: 'none',
+    ofDaemon: true,
+    ...absolutePath,
+  }),
+  exportNatsKey: key({
+    name: 'export.nats.key',
+    variable: 'MAPISYNC_EXPORT_NATS_KEY',
+    what: 'a file with its key',
+    fallback: 'none',
+    ofDaemon: true,
+    ...absolutePath,
+  }),
+  exportNatsCredentials: key({
+    name: 'export.nats.credentials',
+    variable: 'MAPISYNC_EXPORT_NATS_CREDENTIALS',
+    what: 'a credentials file',
+    fallback: 'none',
+    ofDaemon: true,
+    ...absolutePath,
   }),
 } as const;
 

@@ -100,6 +100,10 @@ export class Exporter {
   /** @returns false if there is nothing to do until the journal grows. */
   async #step(): Promise<boolean> {
     const { journalDir, privacy, open } = this.#options;
+    if (this.#sink?.isOpen === false) {
+      await this.#sink.close().catch(() => {}); // It ended by itself.
+      this.#sink = undefined;
+    }
     if (!this.#sink) {
       const sink = await this.#within(open(), 'open');
       this.#sink = sink;

@@ -24,6 +24,8 @@ const MAX_HEAP_MB = 192;
 export interface ExportsOptions {
   readonly exports: readonly ExportSettings[];
   readonly paths: StatePaths;
+  /** Name of this machine. */
+  readonly host: string;
   readonly record: (draft: RecordDraft) => void;
   readonly failed: (error: Error) => void;
 }
@@ -45,7 +47,13 @@ export class Exports {
     const { root, journal } = options.paths;
     const cursorDir = join(root, 'cursors');
     mkdirSync(cursorDir, { recursive: true, mode: 0o700 });
-    this.#setup = { root, journalDir: journal, cursorDir, exports: options.exports };
+    this.#setup = {
+      root,
+      host: options.host,
+      journalDir: journal,
+      cursorDir,
+      exports: options.exports,
+    };
     this.#status = options.exports.map(({ name, kind }) => ({
       name,
       kind,

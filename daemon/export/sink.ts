@@ -9,6 +9,8 @@ export interface OutRecord {
 }
 
 export interface Sink {
+  /** false: the connection ended while nothing was sent, and `open` is to be tried anew. */
+  readonly isOpen?: boolean;
   /** How long records are gathered before they are sent. */
   readonly lingerMs: number;
   /**

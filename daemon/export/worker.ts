@@ -10,6 +10,8 @@ import type { Sink } from './sink.ts';
 
 export interface WorkerSetup {
   readonly root: string;
+  /** Name of this machine. */
+  readonly host: string;
   readonly journalDir: string;
   readonly cursorDir: string;
   readonly exports: readonly ExportSettings[];
@@ -26,10 +28,13 @@ export type FromWorker =
   | { readonly type: 'record'; readonly draft: RecordDraft }
   | { readonly type: 'status'; readonly exports: readonly ExportStatus[] };
 
-export async function openSink(settings: ExportSettings): Promise<Sink> {
+/** @param host As it leaves. */
+async function openSink(settings: ExportSettings, host: string): Promise<Sink> {
   switch (settings.kind) {
     case 'file':
       return (await import('./file-sink.ts')).openFileSink(settings);
+    case 'nats':
+      return (await import('./nats-sink.ts')).openNatsSink(settings, host);
     default:
       throw new Error(`Cannot export to ${settings.kind}`);
   }
@@ -49,7 +54,7 @@ async function serve(setup: WorkerSetup, port: MessagePort): Promise<void> {
         journalDir: setup.journalDir,
         cursorDir: setup.cursorDir,
         privacy: privacyOf(settings.text, token),
-        open: () => openSink(settings),
+        open: () => openSink(settings, settings.text === 'plain' ? setup.host : token(setup.host)),
         record: (draft) => tell({ type: 'record', draft }),
         changed: tellStatus,
       }),
