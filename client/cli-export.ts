@@ -25,4 +25,20 @@ export function addExportCommands({ program, io, leaf, perform }: Wiring): void 
         (await import('./commands/export-status.ts')).exportStatus(settings, io),
       ),
     );
+
+  leaf(
+    program.command('metrics'),
+    [EXIT.noDaemon, EXIT.timeout, EXIT.permission, EXIT.version],
+    'mapisync metrics',
+    'mapisync metrics > /var/lib/node_exporter/mapisync.prom',
+  )
+    .summary("the daemon's figures for Prometheus")
+    .description(
+      "Print the daemon's figures in the text format of Prometheus, for a textfile collector.\nThey begin anew with each daemon. Starts none.",
+    )
+    .action((_: unknown, command: Command) =>
+      perform(command, async (settings) =>
+        (await import('./commands/metrics.ts')).metrics(settings, io),
+      ),
+    );
 }

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { ExportSettings } from '../protocol/records/exports.ts';
 import type { LineContext } from '../protocol/records/line.ts';
+import { Metrics } from '../protocol/records/metrics.ts';
 import type { RecordDraft } from '../protocol/records/record.ts';
 import { liveSessions } from '../protocol/session/ring.ts';
 import { type Role, STATUS } from '../protocol/wire/handshake.ts';
@@ -82,6 +83,7 @@ export class Daemon {
   readonly #feed: Feed;
   readonly #refusals = new Refusals();
   readonly #recorder: Recorder;
+  readonly #metrics = new Metrics();
   readonly #shims = new Set<Socket>();
   readonly #clients = new Set<Socket>();
   readonly #sockets = new Set<Socket>();
@@ -218,6 +220,7 @@ export class Daemon {
         onDurable: (lines) => {
           this.#durableEnd = lines.at(-1)?.cursor ?? this.#durableEnd;
           this.#feed.publishLines(lines);
+          for (const { draft } of lines) this.#metrics.take(draft);
           this.#exports?.grown(this.#durableEnd);
           core.hub.relieved();
         },
@@ -465,6 +468,7 @@ export class Daemon {
       },
       ...(this.#exports ? { exports: this.#exports.status } : {}),
       processes,
+      metrics: this.#metrics.families(core?.hub.liveCount ?? 0),
       peers: { providers: this.#shims.size, clients: this.#clients.size },
       counts: {
         sessions_running: core?.hub.liveCount ?? 0,

@@ -126,7 +126,15 @@ describe('help', () => {
     const { out } = await mapisync(['--help']);
     const listed = /\nCommands:\n([\s\S]*?)\n\n/.exec(out)![1]!;
     const names = [...listed.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name);
-    expect(names).toEqual([...commands, 'daemon', 'config', 'export', 'version', 'help']);
+    expect(names).toEqual([
+      ...commands,
+      'daemon',
+      'config',
+      'export',
+      'metrics',
+      'version',
+      'help',
+    ]);
   });
 
   test('`help tail` is the same as `tail --help`', async () => {
