@@ -1,8 +1,57 @@
 /** The part of the command line about mapisync itself: its settings, its service, its health. */
 import type { Command } from 'commander';
 import type { Wiring } from './cli-sessions.ts';
+import { EXIT } from './exit.ts';
 
 export function addServiceCommands({ program, io, leaf, perform }: Wiring): void {
+  const service = program
+    .command('service')
+    .summary('a daemon from logon on, without admin rights')
+    .description(
+      'A daemon from logon on, for this user, without admin rights: a user unit of systemd, or a task of the Task Scheduler, or the Run key.',
+    );
+  leaf(
+    service.command('install'),
+    [EXIT.timeout, EXIT.permission],
+    'mapisync service install',
+    'mapisync service install --dry-run',
+  )
+    .summary('start a daemon now, and at each logon')
+    .description(
+      'Start a daemon now, and at each logon. Installing again takes over a new version; nothing is lost meanwhile.',
+    )
+    .option('--dry-run', 'print exactly what would be done', false)
+    .action((options: { dryRun: boolean }, command: Command) =>
+      perform(command, async (settings) =>
+        (await import('./commands/service.ts')).serviceInstall(options, settings, io),
+      ),
+    );
+  leaf(
+    service.command('uninstall'),
+    [EXIT.timeout, EXIT.permission],
+    'mapisync service uninstall',
+    'mapisync service uninstall --purge --dry-run',
+  )
+    .summary('undo that, and say what stays')
+    .description('Undo what install did, stop the daemon, and say what stays on the disk.')
+    .option('--dry-run', 'print exactly what would be done', false)
+    .option('--purge', 'remove the journal too, but for rings of running processes', false)
+    .action((options: { dryRun: boolean; purge: boolean }, command: Command) =>
+      perform(command, async (settings) =>
+        (await import('./commands/service.ts')).serviceUninstall(options, settings, io),
+      ),
+    );
+  leaf(service.command('status'), [], 'mapisync service status', 'mapisync service status --json')
+    .summary('whether it is installed, and runs')
+    .description(
+      'Show whether the service is installed, and runs. Ends with 1 if it is not installed.',
+    )
+    .action((_: unknown, command: Command) =>
+      perform(command, async (settings) =>
+        (await import('./commands/service.ts')).serviceStatus(settings, io),
+      ),
+    );
+
   const config = program
     .command('config')
     .summary('what is set, and where')

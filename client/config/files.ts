@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { posix, win32 } from 'node:path';
 import { CliError, EXIT } from '../exit.ts';
 import type { Io } from '../io.ts';
+import type { Env } from '../render/theme.ts';
 import { nearest } from '../values.ts';
 import { ALL_KEYS, type Key } from './keys.ts';
 
@@ -39,14 +40,18 @@ export function configPaths({ env, platform, machineConfig }: Place): {
       machine: machineConfig ?? win32.join(shared, 'mapisync', 'config.json'),
     };
   }
-  // The XDG rule: a value that is not absolute is ignored.
-  const given = env.XDG_CONFIG_HOME;
-  const home = env.HOME || homedir();
-  const base = given && posix.isAbsolute(given) ? given : posix.join(home, '.config');
   return {
-    user: posix.join(base, 'mapisync', 'config.json'),
+    user: posix.join(configBase(env), 'mapisync', 'config.json'),
     machine: machineConfig ?? '/etc/mapisync/config.json',
   };
+}
+
+/** Where programs of a user keep their settings, elsewhere than on Windows. */
+export function configBase(env: Env): string {
+  // The XDG rule: a value that is not absolute is ignored.
+  const given = env.XDG_CONFIG_HOME;
+  if (given && posix.isAbsolute(given)) return given;
+  return posix.join(env.HOME || homedir(), '.config');
 }
 
 /** @returns undefined if there is no such file. @throws {CliError} exit 2 for the first problem. */

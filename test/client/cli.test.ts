@@ -105,6 +105,7 @@ describe('help', () => {
   const commands = ['tail', 'status', ...looking, 'hresult'];
   const groups = {
     daemon: ['run', 'start', 'stop', 'status'],
+    service: ['install', 'uninstall', 'status'],
     config: ['list', 'path', 'validate', 'schema'],
   };
   const inner = Object.entries(groups).flatMap(([group, names]) =>
@@ -129,6 +130,7 @@ describe('help', () => {
     expect(names).toEqual([
       ...commands,
       'daemon',
+      'service',
       'config',
       'export',
       'metrics',
