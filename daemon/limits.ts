@@ -43,6 +43,8 @@ export const STOP_TIMEOUT_MS = 3000;
 export const TICK_MS = 1000;
 /** The daemon's own diagnostics start a new file above this, and keep one old one. */
 export const MAX_LOG_BYTES = 1_048_576;
+/** What one daemon says to people on stderr. */
+export const MAX_SAID_BYTES = 65_536;
 
 export const SEGMENT_BYTES = 8_388_608;
 export const JOURNAL_BYTES = 268_435_456;

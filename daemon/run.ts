@@ -4,7 +4,7 @@ import type { ExportSettings } from '../protocol/records/exports.ts';
 import { PROTOCOL_VERSION } from '../protocol/wire/limits.ts';
 import { nowText } from './clock.ts';
 import { Daemon } from './daemon.ts';
-import { openDiagnostics } from './diagnostics.ts';
+import { openDiagnostics, sayOnStderr } from './diagnostics.ts';
 import type { JournalOptions, SyncPolicy } from './journal.ts';
 import { JOURNAL_BYTES, JOURNAL_DAYS, SEGMENT_BYTES } from './limits.ts';
 import { newSecret, readEndpoint, removeEndpoint, writeEndpoint } from './platform/endpoint.ts';
@@ -45,7 +45,7 @@ const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK'] as const;
 
 /** @returns the exit code, once everything is written and the endpoint is gone. */
 export async function runDaemon(options: RunOptions): Promise<number> {
-  const say = options.say ?? ((line: string): void => void process.stderr.write(`${line}\n`));
+  const say = options.say ?? sayOnStderr((text) => void process.stderr.write(text));
   try {
     return await serve(options, say);
   } catch (error) {
