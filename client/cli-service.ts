@@ -52,6 +52,28 @@ export function addServiceCommands({ program, io, leaf, perform }: Wiring): void
       ),
     );
 
+  leaf(
+    program.command('doctor'),
+    [EXIT.problems, EXIT.permission],
+    'mapisync doctor',
+    'mapisync doctor --bundle for-support.zip',
+  )
+    .summary('what is wrong here, and the command that mends it')
+    .description(
+      'Show what is wrong with this installation: what shows it, and the command that mends it. Changes and starts nothing.',
+    )
+    .option(
+      '--bundle <file>',
+      'a zip for somebody else: journal and findings, with tokens in place of texts',
+    )
+    .action((options: { bundle?: string }, command: Command) =>
+      perform(
+        command,
+        async (settings) => (await import('./commands/doctor.ts')).doctor(options, settings, io),
+        { skipBad: true },
+      ),
+    );
+
   const config = program
     .command('config')
     .summary('what is set, and where')

@@ -23,7 +23,7 @@ export interface Wiring {
 const SESSION = 'an id, a unique prefix, or ^0 for the newest';
 const RECORDING = 'a recording; - is stdin';
 const journal = (): Option =>
-  new Option('--journal <dir>', "somebody else's journal, instead of the state directory's");
+  new Option('--journal <path>', "somebody else's journal, or a bundle of the doctor");
 
 interface JournalFlag {
   readonly journal?: string;

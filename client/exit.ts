@@ -10,6 +10,7 @@ export const EXIT = {
   syncStalled: 7,
   permission: 8,
   version: 9,
+  problems: 10,
   syncCancelled: 11,
   interrupted: 130,
 } as const;
@@ -28,6 +29,7 @@ const MEANING: ReadonlyMap<ExitCode, string> = new Map([
   [EXIT.syncStalled, 'one was abandoned'],
   [EXIT.permission, 'permission, or the state directory belongs to somebody else'],
   [EXIT.version, 'versions do not fit'],
+  [EXIT.problems, 'doctor found problems'],
   [EXIT.syncCancelled, 'one was cancelled'],
   [EXIT.interrupted, 'interrupted'],
 ]);

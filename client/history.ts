@@ -1,5 +1,5 @@
 /** Sessions as the journal tells them, running ones too. Asks no daemon. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readEndpoint } from '../daemon/platform/endpoint.ts';
 import { statePaths } from '../daemon/platform/paths.ts';
@@ -7,6 +7,7 @@ import type { RecordDraft } from '../protocol/records/record.ts';
 import { MAX_SYNCS } from '../protocol/session/history.ts';
 import type { Story } from '../protocol/session/story.ts';
 import { type StoryOptions, tellStory } from '../protocol/session/story.ts';
+import { openBundle } from './bundle.ts';
 import { CliError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
 import { journalLines, parseRecord, segments } from './journal.ts';
@@ -22,7 +23,7 @@ export interface History {
 /**
  * The journal of the state directory, or one that was brought here.
  *
- * @param given A journal's directory, or a state directory with one in it.
+ * @param given A journal's directory, a state directory with one in it, or a bundle of the doctor.
  * @throws {CliError} exit 2 if there is no journal in `given`.
  */
 export function findHistory(given: string | undefined, settings: Settings, io: Io): History {
@@ -30,12 +31,15 @@ export function findHistory(given: string | undefined, settings: Settings, io: I
     const { journal, endpoint } = statePaths(settings.stateDir, io.env as NodeJS.ProcessEnv);
     return { dir: journal, stopped: !daemonLives(endpoint) };
   }
+  if (statSync(given, { throwIfNoEntry: false })?.isFile()) {
+    return { dir: openBundle(given), stopped: true };
+  }
   const inner = join(given, 'journal');
   const dir = existsSync(inner) ? inner : given;
   if (segments(dir).length > 0) return { dir, stopped: true };
   throw new CliError(
     EXIT.usage,
-    `Cannot read --journal: expected a directory with mapisync.*.jsonl, got "${given}"`,
+    `Cannot read --journal: expected a directory with mapisync.*.jsonl, or a bundle, got "${given}"`,
   );
 }
 

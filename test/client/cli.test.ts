@@ -111,7 +111,7 @@ describe('help', () => {
   const inner = Object.entries(groups).flatMap(([group, names]) =>
     names.map((name) => [group, name]),
   );
-  test.for([[], ...[...commands, 'version'].map((name) => [name]), ...inner])(
+  test.for([[], ...[...commands, 'doctor', 'version'].map((name) => [name]), ...inner])(
     'of %j has options, two examples and the exit codes',
     async (words) => {
       const { code, out, err } = await mapisync([...words, '--help']);
@@ -131,6 +131,7 @@ describe('help', () => {
       ...commands,
       'daemon',
       'service',
+      'doctor',
       'config',
       'export',
       'metrics',
@@ -476,6 +477,7 @@ test('the exit codes are those of the documentation, and no two are the same', (
     syncStalled: 7,
     permission: 8,
     version: 9,
+    problems: 10,
     syncCancelled: 11,
     interrupted: 130,
   });
