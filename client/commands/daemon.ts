@@ -117,7 +117,7 @@ export async function daemonStart(settings: Settings, io: Io): Promise<number> {
 const STOP_TIMEOUT_MS = 10_000;
 const POLL_MS = 20;
 
-/** Returns when the daemon has written everything and given up its endpoint. */
+/** Returns when the daemon has written everything and is gone, so that another can start. */
 export async function daemonStop(settings: Settings, io: Io): Promise<number> {
   const place = placeOf(settings, io);
   const connection = await Connection.open(place);
@@ -131,7 +131,9 @@ export async function daemonStop(settings: Settings, io: Io): Promise<number> {
     }
     clearTimeout(late);
     const { endpoint } = statePaths(place.stateDir, place.env as NodeJS.ProcessEnv);
-    while (existsSync(endpoint) && isAlive(pid)) {
+    // One in this very process has no death to wait for.
+    const lives = (): boolean => (pid === process.pid ? existsSync(endpoint) : isAlive(pid));
+    while (lives()) {
       if (performance.now() > until) {
         const text = `Cannot stop the daemon (pid ${pid}): expected it to end, got no answer`;
         throw new CliError(EXIT.timeout, text, 'Give it longer with --timeout, or end its process');

@@ -24,9 +24,11 @@ import {
   uninstallTask,
 } from '../service/task.ts';
 import type { Settings } from '../settings.ts';
-import { START_TIMEOUT_MS } from '../start.ts';
+import { START_TIMEOUT_MS, startDaemon } from '../start.ts';
 
 const POLL_MS = 50;
+/** How long the Task Scheduler gets before the Run key has to do. */
+const TASK_TIMEOUT_MS = 5000;
 
 interface Plan {
   readonly steps: readonly Step[];
@@ -42,8 +44,9 @@ export async function serviceInstall(
   const plan = installPlan(settings, io);
   if (dryRun) return tell(plan, settings, io);
   let daemon: DaemonFacts;
+  const waitMs = settings.timeoutMs ?? START_TIMEOUT_MS;
   try {
-    daemon = await follow(plan.steps, settings, io);
+    daemon = await follow(plan.steps, plan.otherwise ? TASK_TIMEOUT_MS : waitMs, settings, io);
   } catch (error) {
     if (!plan.otherwise) {
       // Nothing stays half installed.
@@ -54,7 +57,7 @@ export async function serviceInstall(
       io,
       `The Task Scheduler does not do it, so the Run key has to: ${(error as Error).message}`,
     );
-    daemon = await follow(plan.otherwise, settings, io);
+    daemon = await follow(plan.otherwise, waitMs, settings, io);
   }
   const installed = installedService(settings, io)!;
   if (settings.output === 'json') {
@@ -92,9 +95,14 @@ function installPlan(settings: Settings, io: Io): Plan {
 }
 
 /** @returns What answers afterwards. */
-async function follow(steps: readonly Step[], settings: Settings, io: Io): Promise<DaemonFacts> {
-  await carryOut(steps, io, () => stopDaemon(settings, io));
-  const until = performance.now() + (settings.timeoutMs ?? START_TIMEOUT_MS);
+async function follow(
+  steps: readonly Step[],
+  waitMs: number,
+  settings: Settings,
+  io: Io,
+): Promise<DaemonFacts> {
+  await carryOut(steps, io, daemonOf(settings, io));
+  const until = performance.now() + waitMs;
   for (;;) {
     const daemon = await runningDaemon(settings, io);
     if (daemon) return daemon;
@@ -122,7 +130,7 @@ export async function serviceUninstall(
     return tell({ steps }, settings, io, options.purge ? [what] : []);
   }
   const installed = installedService(settings, io);
-  if (installed) await carryOut(steps, io, () => stopDaemon(settings, io));
+  if (installed) await carryOut(steps, io, daemonOf(settings, io));
   if (options.purge) purge(paths);
   const left = remains(paths);
   if (settings.output === 'json') {
@@ -202,11 +210,18 @@ async function runningDaemon(settings: Settings, io: Io): Promise<DaemonFacts | 
   }
 }
 
-async function stopDaemon(settings: Settings, io: Io): Promise<void> {
-  if (!(await runningDaemon(settings, io))) return;
-  const { daemonStop } = await import('./daemon.ts');
-  await daemonStop({ ...settings, output: 'plain', verbosity: -1 }, io);
-}
+const daemonOf = (settings: Settings, io: Io) => ({
+  async stop(): Promise<void> {
+    if (!(await runningDaemon(settings, io))) return;
+    const { daemonStop } = await import('./daemon.ts');
+    await daemonStop({ ...settings, output: 'plain', verbosity: -1 }, io);
+  },
+  async start(): Promise<void> {
+    const { timeoutMs } = settings;
+    const place = { ...placeOf(settings, io), ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+    (await startDaemon(io, place)).close();
+  },
+});
 
 const pick = ({ pid, version, stateDir }: DaemonFacts): object => ({
   pid,

@@ -11,7 +11,7 @@ import { RUN_KEY, RUN_NAME, type Step } from './steps.ts';
 export async function carryOut(
   steps: readonly Step[],
   io: Io,
-  stopDaemon: () => Promise<void>,
+  daemon: { readonly stop: () => Promise<void>; readonly start: () => Promise<void> },
 ): Promise<void> {
   for (const step of steps) {
     switch (step.do) {
@@ -32,7 +32,10 @@ export async function carryOut(
         deleteRegistryValue('HKCU', RUN_KEY, RUN_NAME);
         break;
       case 'stop-daemon':
-        await stopDaemon();
+        await daemon.stop();
+        break;
+      case 'start-daemon':
+        await daemon.start();
         break;
     }
   }

@@ -13,7 +13,9 @@ export type Step =
   | { readonly do: 'set-run-key'; readonly value: string }
   | { readonly do: 'delete-run-key' }
   /** As `mapisync daemon stop` does; nothing if none runs. */
-  | { readonly do: 'stop-daemon' };
+  | { readonly do: 'stop-daemon' }
+  /** As `mapisync daemon start` does. */
+  | { readonly do: 'start-daemon' };
 
 /** What is started at logon. */
 export interface Launch {
@@ -52,6 +54,8 @@ function linesOf(step: Step): string[] {
       return [`Delete HKCU\\${RUN_KEY} ${RUN_NAME}`];
     case 'stop-daemon':
       return ['Stop the daemon that runs, if one does; nothing is lost meanwhile'];
+    case 'start-daemon':
+      return ['Start a daemon'];
   }
 }
 

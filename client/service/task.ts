@@ -78,7 +78,7 @@ export const installRunKey = (launch: Launch, name: string, xml: string): Step[]
   { do: 'remove', path: xml },
   { do: 'set-run-key', value: runKeyValue(launch) },
   { do: 'stop-daemon' },
-  { do: 'run', command: [launch.node, ...launchArgs(launch, 'start')] },
+  { do: 'start-daemon' },
 ];
 
 export const runKeyValue = (launch: Launch): string =>

@@ -244,11 +244,11 @@ describe('on Windows', () => {
       wine!.mapisync([...args, '--state-dir', wine!.path(state)], { scratch }).ended;
     cleanUp(() => mapisync('service', 'uninstall'));
     // Wine's schtasks makes the task and does not run it: the Run key takes over.
-    const installed = await mapisync('service', 'install', '--json', '--timeout', '1s');
-    expect(installed).toMatchObject({
-      code: 0,
-      stderr: expect.stringContaining('the Run key has to'),
-    });
+    const installed = await mapisync('service', 'install', '--json', '--timeout', '60s');
+    expect([installed.code, installed.stderr]).toEqual([
+      0,
+      expect.stringContaining('the Run key has to'),
+    ]);
     const { pid } = JSON.parse(installed.stdout).daemon;
     expect(JSON.parse(installed.stdout).installed).toMatchObject({
       manager: 'run-key',
@@ -273,6 +273,5 @@ describe('on Windows', () => {
       code: 0,
       stdout: expect.stringMatching(/^Uninstalled \(HKCU.*\nNothing of it stays in /s),
     });
-    expect((await mapisync('service', 'status')).code).toBe(1);
   });
 });
