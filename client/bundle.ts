@@ -11,7 +11,7 @@ import {
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { redactRecord } from '../protocol/records/redact.ts';
+import { privacyOf } from '../protocol/records/privacy.ts';
 import { CliError, EXIT } from './exit.ts';
 import { journalLines, segments } from './journal.ts';
 
@@ -45,6 +45,7 @@ export function writeBundle(
     'doctor.json': Buffer.from(`${JSON.stringify(about, null, 2)}\n`),
   };
   const numbers = segments(journal);
+  const hide = privacyOf('token', token);
   let bytes = 0;
   let packed = 0;
   for (const segment of numbers) {
@@ -52,7 +53,7 @@ export function writeBundle(
     const lines: string[] = [];
     for (const { line } of journalLines(journal, segment)) {
       try {
-        lines.push(`${JSON.stringify(redactRecord(JSON.parse(line), token))}\n`);
+        lines.push(`${JSON.stringify(hide(JSON.parse(line)))}\n`);
       } catch {
         // A damaged line could hold anything; the doctor counts them.
       }

@@ -1,6 +1,7 @@
 /** `doctor`: what is wrong with this installation, what shows it, and the command that mends it. */
 import { release } from 'node:os';
-import { statePaths } from '../../daemon/platform/paths.ts';
+import { prepareStateDir, statePaths } from '../../daemon/platform/paths.ts';
+import { machineTokens } from '../../daemon/platform/token-key.ts';
 import { PROTOCOL_VERSION } from '../../protocol/wire/limits.ts';
 import { writeBundle } from '../bundle.ts';
 import { ALL_KEYS } from '../config/keys.ts';
@@ -13,7 +14,6 @@ import { say } from '../messages.ts';
 import { count } from '../render/numbers.ts';
 import { printable } from '../render/text.ts';
 import type { Settings } from '../settings.ts';
-import { machineTokens } from '../tokens.ts';
 
 export async function doctor(
   { bundle }: { readonly bundle?: string },
@@ -46,7 +46,8 @@ function pack(
   settings: Settings,
   io: Io,
 ): void {
-  const { journal } = statePaths(settings.stateDir, io.env as NodeJS.ProcessEnv);
+  const paths = statePaths(settings.stateDir, io.env as NodeJS.ProcessEnv);
+  prepareStateDir(paths);
   const about = {
     version,
     protocol: PROTOCOL_VERSION,
@@ -62,7 +63,7 @@ function pack(
       }),
     ),
   };
-  const packed = writeBundle(file, journal, about, machineTokens(settings, io));
+  const packed = writeBundle(file, paths.journal, about, machineTokens(paths.root));
   if (settings.verbosity < 0) return;
   const left = packed.leftOut > 0 ? `; ${count(packed.leftOut, 'older segment')} left out` : '';
   say(
