@@ -138,7 +138,9 @@ function readRingFile(path: string): Buffer {
 function whyNot(file: string, error: unknown): string {
   if (error instanceof ProtocolError) {
     const text = error.message.replace(/^Cannot read ring/, `Cannot read ${file}`);
-    return error.reason === 'version' ? `${text}. Use a newer version of mapisync` : text;
+    return error.reason === 'version'
+      ? `${text}. Use the version of mapisync that its process had`
+      : text;
   }
   if ((error as NodeJS.ErrnoException).code === undefined) throw error;
   return `Cannot read ${file}: ${(error as Error).message}`;

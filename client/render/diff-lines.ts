@@ -1,5 +1,5 @@
 /** `diff`: a table of two sessions. Pure. */
-import { durationText } from '../../protocol/session/drafts.ts';
+import { durationText, METHOD_NAMES } from '../../protocol/session/drafts.ts';
 import type { Story, StoryPhase } from '../../protocol/session/story.ts';
 import type { PhasePair, StoryDiff } from '../../protocol/session/story-diff.ts';
 import { grouped } from './numbers.ts';
@@ -32,6 +32,13 @@ export function diffLines({ a, b, phases }: StoryDiff, columns: number, theme: T
     numberLine('Calls', a.totals.progress, b.totals.progress),
     numberLine('Errors', a.totals.errors, b.totals.errors),
     timeLine('In Outlook', a.inner.us, b.inner.us),
+    ...METHOD_NAMES.flatMap((method) => {
+      const [inA, inB] = [a, b].map(({ inner }) => inner.by_method[method]?.us ?? 0) as [
+        number,
+        number,
+      ];
+      return inA + inB === 0 ? [] : [timeLine(`  ${method}`, inA, inB)];
+    }),
     ...phases.map((pair) => ({ ...phaseLine(pair, room), name: safe(`  ${pair.text || '-'}`) })),
   ];
   const widths = [0, 1, 2].map((at) => Math.max(...lines.map(({ cells }) => width(cells[at]!))));

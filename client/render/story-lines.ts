@@ -7,7 +7,7 @@ import {
   type StoryPhase,
   SURE_SILENCE_US,
 } from '../../protocol/session/story.ts';
-import { callText, exitCodeText } from '../../protocol/session/verdict.ts';
+import { callText, exitCodeText, percent } from '../../protocol/session/verdict.ts';
 import type { Watched } from '../view.ts';
 import { bar, layOut, renderRow } from './columns.ts';
 import { count, grouped } from './numbers.ts';
@@ -109,21 +109,34 @@ function factLines(
   const calls = `${count(totals.progress, 'call')} of Progress, ${count(totals.errors, 'error')}`;
   lines.push(['Calls', `${calls}${warnings}${merged}${lost}`]);
   if (silence) lines.push(['Silence', safe(silenceText(silence, story.ended !== undefined))]);
-  const share = `${Math.round(inner.share * 100)} %`;
   const failed = inner.failed > 0 ? `, ${inner.failed} failed` : '';
   if (inner.us > 0 || inner.failed > 0) {
     const most = `longest ${durationText(inner.max_us)}`;
+    const methods = Object.entries(inner.by_method);
+    const [[only] = []] = methods;
+    const where =
+      methods.length < 2
+        ? only === undefined
+          ? ''
+          : `, all in ${only}`
+        : methods
+            .map(
+              ([method, { us, max_us, share }]) =>
+                `; ${method} ${durationText(us)} (${percent(share)}), longest ${durationText(max_us)}`,
+            )
+            .join('');
     lines.push([
       'Outlook',
-      `${durationText(inner.us)} in its callback (${share}), ${most}${failed}`,
+      `${durationText(inner.us)} in its callback (${percent(inner.share)}), ${most}${failed}${where}`,
     ]);
   }
   if (slow && story.phases.length > 1) {
     const than = slow.usual_us === undefined ? '' : `, usually ${durationText(slow.usual_us)}`;
-    const part = `${Math.round(slow.share * 100)} %`;
     lines.push([
       'Slowest',
-      safe(`${slow.text ?? 'no text'}: ${durationText(slow.duration_us)} (${part})${than}`),
+      safe(
+        `${slow.text ?? 'no text'}: ${durationText(slow.duration_us)} (${percent(slow.share)})${than}`,
+      ),
     ]);
   }
   const error = story.first_error;

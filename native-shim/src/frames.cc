@@ -11,6 +11,7 @@ namespace {
 constexpr std::uint32_t kHeaderElements = 5;
 constexpr std::uint32_t kCountersElements = 7;
 constexpr std::uint32_t kNewestElements = 6;
+constexpr std::uint32_t kInnerTimesElements = 2 * kMethodCount;
 
 template <typename E>
 constexpr std::uint64_t Number(E value) noexcept {
@@ -43,6 +44,13 @@ void Put(MsgpackWriter& w, const Counters& c) noexcept {
   }
 }
 
+void PutInnerTimes(MsgpackWriter& w, const Counters& c) noexcept {
+  for (const InnerTime& method : c.methods) {
+    w.Uint(method.us);
+    w.Uint(method.max_us);
+  }
+}
+
 void Put(MsgpackWriter& w, const ProgressCall& newest) noexcept {
   w.Uint(newest.call);
   w.Uint(newest.time_us);
@@ -72,11 +80,13 @@ std::size_t EncodeHello(const Hello& hello, Buffer out) noexcept {
 
 std::size_t EncodeSlot(std::uint64_t session, std::uint64_t open_time_us, const Counters& counters,
                        const ProgressCall& newest, Buffer out) noexcept {
-  MsgpackWriter w = Control(Kind::kSlot, 2 + kCountersElements + kNewestElements, out);
+  MsgpackWriter w =
+      Control(Kind::kSlot, 2 + kCountersElements + kNewestElements + kInnerTimesElements, out);
   w.Uint(session);
   w.Uint(open_time_us);
   Put(w, counters);
   Put(w, newest);
+  PutInnerTimes(w, counters);
   return w.size_bytes();
 }
 
@@ -179,16 +189,19 @@ std::size_t EncodeNote(const Stamp& stamp, Text key, Text value, Buffer out) noe
 }
 
 std::size_t EncodeClose(const Stamp& stamp, const Counters& counters, Buffer out) noexcept {
-  MsgpackWriter w = Sequenced(Kind::kClose, kCountersElements, stamp, out);
+  MsgpackWriter w = Sequenced(Kind::kClose, kCountersElements + kInnerTimesElements, stamp, out);
   Put(w, counters);
+  PutInnerTimes(w, counters);
   return w.size_bytes();
 }
 
 std::size_t EncodeMerged(const Stamp& stamp, const Counters& counters, const ProgressCall& newest,
                          Buffer out) noexcept {
-  MsgpackWriter w = Sequenced(Kind::kMerged, kCountersElements + kNewestElements, stamp, out);
+  MsgpackWriter w = Sequenced(
+      Kind::kMerged, kCountersElements + kNewestElements + kInnerTimesElements, stamp, out);
   Put(w, counters);
   Put(w, newest);
+  PutInnerTimes(w, counters);
   return w.size_bytes();
 }
 

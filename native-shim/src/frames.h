@@ -33,6 +33,14 @@ struct Stamp {
   std::uint64_t session;
 };
 
+inline constexpr std::uint32_t kMethodCount = 3;
+
+// Time spent in one method of the inner callback: of all calls, and of the longest.
+struct InnerTime {
+  std::uint64_t us = 0;
+  std::uint64_t max_us = 0;
+};
+
 // What was counted in a session since its `open`.
 struct Counters {
   std::uint64_t progress = 0;
@@ -42,6 +50,7 @@ struct Counters {
   std::uint64_t lost = 0;
   std::uint64_t inner_us = 0;
   std::uint64_t inner_max_us = 0;
+  InnerTime methods[kMethodCount];  // Of Progress, Error, Done.
 };
 
 // One call of Progress. call 0: there was none, and all else is 0 and NULL.
@@ -129,8 +138,9 @@ unsigned KindOf(const unsigned char* body, std::size_t size_bytes) noexcept;
 bool DecodeProgress(const unsigned char* body, std::size_t size_bytes, std::uint64_t* session,
                     ProgressCall* call) noexcept;
 
-// What stands behind the header of a sequenced kind: a letter an element, as in frames_decode.cc.
-// Empty for a kind that is not known, null for a control kind.
+// What stands behind the header of a sequenced kind: a letter an element, as in frames_decode.cc;
+// behind a `?` those that an older peer leaves out, all or none. Empty for a kind that is not
+// known, null for a control kind.
 const char* ElementsOf(std::uint64_t kind) noexcept;
 
 // Whether a body is a sequenced frame with this seq: flat, whole, no bytes behind it, each element

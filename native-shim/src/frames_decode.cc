@@ -70,9 +70,9 @@ const char* ElementsOf(std::uint64_t kind) noexcept {
     case Number(Kind::kNote):
       return "nn";
     case Number(Kind::kClose):
-      return "uuuuuuu";
+      return "uuuuuuu?uuuuuu";
     case Number(Kind::kMerged):
-      return "uuuuuuuuuwwws";
+      return "uuuuuuuuuwwws?uuuuuu";
     case Number(Kind::kLost):
       return "uuuuu";
     case Number(Kind::kHole):
@@ -114,14 +114,23 @@ bool IsSequenced(const unsigned char* body, std::size_t size_bytes, std::uint64_
   const std::uint32_t count = r.Array();
   const char* type = ElementsOf(r.Uint());
   if (type == nullptr || seq == 0) return false;
-  const std::uint32_t known = kHeaderElements + static_cast<std::uint32_t>(std::strlen(type));
-  if (count < known) return false;
+  const std::uint32_t needed =
+      kHeaderElements + static_cast<std::uint32_t>(std::strcspn(type, "?"));
+  if (count < needed) return false;
   const bool same = r.Fixed(0xcf, kSeqLimit) == seq;
   r.Fixed(0xcf);      // time
   r.Fixed(0xce);      // thread
   r.Uint(kSeqLimit);  // session
-  for (; *type != '\0'; type++) ReadElement(&r, *type);
-  return r.End(count - known) && same;
+  std::uint32_t left = count - kHeaderElements;
+  for (; *type != '\0'; type++) {
+    if (*type == '?') {
+      if (left < std::strlen(type + 1)) break;
+      continue;
+    }
+    ReadElement(&r, *type);
+    left--;
+  }
+  return r.End(left) && same;
 }
 
 DaemonFrame DecodeDaemonFrame(const unsigned char* body, std::size_t size_bytes) noexcept {

@@ -24,7 +24,6 @@ static_assert(offsetof(RingHeader, inside) == 1024, "PROTOCOL.md, header");
 static_assert(offsetof(RingHeader, sessions) == 4096, "PROTOCOL.md, header");
 
 constexpr char kMagic[] = "MAPIRING";
-constexpr std::uint32_t kLayout = 1;
 constexpr std::uint64_t kFirstSeq = 1;
 
 // A body shorter than the fixed part of its header is none.
@@ -49,7 +48,7 @@ std::uint32_t RecordCrc(std::uint64_t committed_word, const unsigned char* body,
 void Ring::Format(void* memory, std::size_t bytes, const RingIdentity& identity) noexcept {
   View(memory, bytes);
   RingHeader& h = *header_;
-  h.layout = kLayout;
+  h.layout = kRingLayout;
   h.data_offset = kRingDataOffset;
   std::memcpy(h.ring_id, identity.ring_id, sizeof h.ring_id);
   h.data_bytes = data_bytes();

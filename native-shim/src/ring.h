@@ -51,6 +51,9 @@ struct Word {
   static constexpr std::uint32_t kMaxSizeBytes = (1u << 14) - 1;
 };
 
+// Layout version of the file.
+inline constexpr std::uint32_t kRingLayout = 2;
+
 // Word and CRC before each body.
 inline constexpr std::uint32_t kRecordHeaderBytes = 12;
 

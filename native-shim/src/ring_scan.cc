@@ -31,7 +31,7 @@ RingScan::RingScan(const void* image, std::size_t size_bytes, bool this_boot) no
     : this_boot_(this_boot) {
   if (size_bytes <= kRingDataOffset || size_bytes > kRingFileBytes) return;
   if (std::memcmp(image, "MAPIRING", 8) != 0) return;
-  if (At<std::uint32_t>(image, offsetof(RingHeader, layout)) != 1) return;
+  if (At<std::uint32_t>(image, offsetof(RingHeader, layout)) != kRingLayout) return;
   if (At<std::uint32_t>(image, offsetof(RingHeader, data_offset)) != kRingDataOffset) return;
   const std::uint64_t data = At<std::uint64_t>(image, offsetof(RingHeader, data_bytes));
   if (data == 0 || data % 8 != 0 || data > size_bytes - kRingDataOffset) return;

@@ -206,7 +206,7 @@ void Session::Leave(const Inside& inside, std::uint32_t hresult) noexcept {
   if (!Usable()) return;
   const std::uint64_t now_us = NowUs();
   const std::uint64_t duration_us = now_us - inside.since_us;
-  slot_->CountInner(duration_us);
+  slot_->CountInner(inside.method, duration_us);
   if (!blocked && hresult == 0 && duration_us < kInnerSlowUs) return;
 
   unsigned char body[kSmallBodyBytes];

@@ -32,6 +32,10 @@ bool SessionSlot::Claim() noexcept {
   session_.store(0, kRelaxed);
   open_time_us_.store(0, kRelaxed);
   for (std::atomic<std::uint64_t>& counter : counters_) counter.store(0, kRelaxed);
+  for (Inner& method : inner_) {
+    method.us.store(0, kRelaxed);
+    method.max_us.store(0, kRelaxed);
+  }
   whole_.store(0, kRelaxed);
   merged_.store(0, kRelaxed);
   for (Copy* copy : {&copy1_, &copy2_}) {
@@ -46,19 +50,30 @@ void SessionSlot::SetSession(std::uint64_t session, std::uint64_t open_time_us) 
   session_.store(session, kRelease);
 }
 
-void SessionSlot::CountInner(std::uint64_t duration_us) noexcept {
-  Count(kInnerUs, duration_us);
-  std::atomic<std::uint64_t>& longest = counters_[kInnerMaxUs];
-  std::uint64_t before = longest.load(kRelaxed);
+void SessionSlot::CountInner(Method method, std::uint64_t duration_us) noexcept {
+  Inner& inner = inner_[static_cast<std::uint32_t>(method) - 1];
+  inner.us.fetch_add(duration_us, kRelaxed);
+  std::uint64_t before = inner.max_us.load(kRelaxed);
   while (before < duration_us &&
-         !longest.compare_exchange_weak(before, duration_us, kRelaxed, kRelaxed)) {
+         !inner.max_us.compare_exchange_weak(before, duration_us, kRelaxed, kRelaxed)) {
   }
 }
 
 Counters SessionSlot::counters() const noexcept {
   const auto get = [this](Counter counter) { return counters_[counter].load(kRelaxed); };
-  return {get(kProgress), get(kErrors),  get(kDones),     get(kMerged),
-          get(kLost),     get(kInnerUs), get(kInnerMaxUs)};
+  Counters now;
+  now.progress = get(kProgress);
+  now.errors = get(kErrors);
+  now.dones = get(kDones);
+  now.merged = get(kMerged);
+  now.lost = get(kLost);
+  for (std::uint32_t i = 0; i < kMethodCount; i++) {
+    InnerTime& method = now.methods[i];
+    method = {inner_[i].us.load(kRelaxed), inner_[i].max_us.load(kRelaxed)};
+    now.inner_us += method.us;
+    if (now.inner_max_us < method.max_us) now.inner_max_us = method.max_us;
+  }
+  return now;
 }
 
 void SessionSlot::Merge(const ProgressCall& call) noexcept {

@@ -28,7 +28,7 @@ struct NewestCall {
 class SessionSlot {
  public:
   enum State : std::uint32_t { kFree = 0, kClaimed = 1, kOpen = 2, kClosing = 3 };
-  enum Counter { kProgress, kErrors, kDones, kMerged, kLost, kInnerUs, kInnerMaxUs, kCounterCount };
+  enum Counter { kProgress, kErrors, kDones, kMerged, kLost, kCounterCount };
 
   // Any thread. False if it is in use. On success everything in it is zero and state is kClaimed.
   bool Claim() noexcept;
@@ -47,8 +47,8 @@ class SessionSlot {
   std::uint64_t Count(Counter counter, std::uint64_t by = 1) noexcept {
     return counters_[counter].fetch_add(by, std::memory_order_relaxed) + by;
   }
-  // Adds to the time spent in the inner callback, and keeps the longest.
-  void CountInner(std::uint64_t duration_us) noexcept;
+  // Adds to the time spent in a method of the inner callback, and keeps the longest.
+  void CountInner(Method method, std::uint64_t duration_us) noexcept;
   Counters counters() const noexcept;
 
   // A call that became no record of its own: writes it down as the newest, counts it as merged and
@@ -76,6 +76,10 @@ class SessionSlot {
     // call, timeUs, index | max << 32, marks | text size << 32, text.
     std::atomic<std::uint64_t> words[4 + kMaxSlotTextBytes / 8];
   };
+  struct Inner {
+    std::atomic<std::uint64_t> us;
+    std::atomic<std::uint64_t> max_us;
+  };
 
   void WriteNewest(const ProgressCall& call) noexcept;  // Under the writer flag.
 
@@ -84,6 +88,7 @@ class SessionSlot {
   std::atomic<std::uint64_t> session_;
   std::atomic<std::uint64_t> open_time_us_;
   std::atomic<std::uint64_t> counters_[kCounterCount];
+  Inner inner_[kMethodCount];
   std::atomic<std::uint32_t> writer_;  // 1 while somebody writes a copy.
   std::atomic<std::uint32_t> whole_;   // The copy to read: 0 none, 1, 2.
   alignas(64) Copy copy1_;

@@ -51,8 +51,9 @@ struct Golden {
     slot_of(second).Count(SessionSlot::kMerged);
     slot_of(second).Merge({3, 5900000, 30, 300, kMarkReplaced, {"merged \xef\xbf\xbd", 10}});
     slot_of(second).Count(SessionSlot::kLost, 2);
-    slot_of(first).CountInner(70);
-    slot_of(first).CountInner(100001);
+    slot_of(first).CountInner(Method::kProgress, 70);
+    slot_of(first).CountInner(Method::kProgress, 100001);
+    slot_of(first).CountInner(Method::kError, 300);
     ring.CountLost(Loss::kOpen);
     ring.CountLost(Loss::kDone, 2);
     ring.Enter(100, Method::kError, 5950000, first, 1);
@@ -261,7 +262,7 @@ void RefusesWhatIsNoRing() {
     std::uint64_t value;
   } rows[] = {
       {"no magic", 0, 0},
-      {"another layout", 8, 2 | std::uint64_t{kRingDataOffset} << 32},
+      {"another layout", 8, 1 | std::uint64_t{kRingDataOffset} << 32},
       {"data elsewhere", 8, 1 | std::uint64_t{kRingDataOffset - 8} << 32},
       {"no data", 32, 0},
       {"data of no whole units", 32, 4095},

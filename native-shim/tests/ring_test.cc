@@ -31,7 +31,7 @@ void WritesTheHeader() {
   TestRing t(4096);
   const unsigned char* m = t.memory.get();
   CHECK(std::memcmp(m, "MAPIRING", 8) == 0);
-  CHECK_EQ(m[8], 1);
+  CHECK_EQ(m[8], kRingLayout);
   CHECK_EQ(m[96], 8);
   CHECK(std::memcmp(m + 98, "host.exe", 8) == 0);
   CHECK(std::memcmp(m + 354, "0.1.0", 5) == 0);

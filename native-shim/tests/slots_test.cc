@@ -142,8 +142,11 @@ void RecordsMergedCallsBelowTheWatermark() {
   CHECK_EQ(t.ring.RecordSlots(5, 6), 1u);
   CHECK_EQ(t.ring.RecordSlots(5, 6), 0u);
   unsigned char wanted[200];
-  const std::size_t size = EncodeMerged({seq, 5, 6, slot.session()}, {1, 0, 0, 1, 0, 0, 0},
-                                        Call(1, "text"), {wanted, sizeof wanted});
+  Counters counters;
+  counters.progress = 1;
+  counters.merged = 1;
+  const std::size_t size =
+      EncodeMerged({seq, 5, 6, slot.session()}, counters, Call(1, "text"), {wanted, sizeof wanted});
   Place at = t.ring.head();
   for (;;) {
     const Ring::Record record = t.ring.Peek(&at);
@@ -246,9 +249,22 @@ void MarksTheRightCall() {
 void AddsUpTimeInside() {
   TestRing t(4096);
   SessionSlot& slot = *OpenSession(t.ring);
-  for (const std::uint64_t us : {5u, 100u, 7u}) slot.CountInner(us);
-  CHECK_EQ(slot.counters().inner_us, std::uint64_t{112});
-  CHECK_EQ(slot.counters().inner_max_us, std::uint64_t{100});
+  for (const std::uint64_t us : {5u, 100u, 7u}) slot.CountInner(Method::kProgress, us);
+  slot.CountInner(Method::kError, 3);
+  for (const std::uint64_t us : {1u, 2000u}) slot.CountInner(Method::kDone, us);
+  const Counters now = slot.counters();
+  CHECK_EQ(now.inner_us, std::uint64_t{112 + 3 + 2001});
+  CHECK_EQ(now.inner_max_us, std::uint64_t{2000});
+  const InnerTime want[kMethodCount] = {{112, 100}, {3, 3}, {2001, 2000}};
+  for (std::uint32_t i = 0; i < kMethodCount; i++) {
+    CHECK_EQ(now.methods[i].us, want[i].us);
+    CHECK_EQ(now.methods[i].max_us, want[i].max_us);
+  }
+  // Zeroed for the next session.
+  t.ring.CloseSession(&slot, 1, 1);
+  SessionSlot* const again = t.ring.ClaimSession();
+  CHECK(again == &slot);
+  CHECK_EQ(again->counters().inner_us + again->counters().inner_max_us, std::uint64_t{0});
 }
 
 // Threads merge while a reader reads: it must never see half of one call and half of another.

@@ -16,7 +16,20 @@ namespace {
 constexpr std::uint64_t kMax53 = (std::uint64_t{1} << 53) - 1;
 constexpr std::uint32_t kMax32 = 0xffffffff;
 constexpr std::uint64_t kMaxSeq = (std::uint64_t{1} << 45) - 1;
-constexpr Counters kFullCounters = {kMax53, kMax53, kMax53, kMax53, kMax53, kMax53, kMax53};
+constexpr Counters Counted(std::uint64_t progress, std::uint64_t errors, std::uint64_t dones,
+                           std::uint64_t merged, std::uint64_t lost, std::uint64_t inner_us,
+                           std::uint64_t inner_max_us, InnerTime in_progress = {},
+                           InnerTime in_error = {}, InnerTime in_done = {}) {
+  return {progress, errors,   dones,        merged,
+          lost,     inner_us, inner_max_us, {in_progress, in_error, in_done}};
+}
+
+constexpr Counters kTimed =
+    Counted(1000, 3, 1, 250, 0, 104321, 100001, {4000, 65536}, {320, 256}, {100001, 100001});
+
+constexpr Counters Full(InnerTime time) {
+  return Counted(kMax53, kMax53, kMax53, kMax53, kMax53, kMax53, kMax53, time, time, time);
+}
 
 // Texts that outlive the call that encodes them.
 Text T(std::string text) {
@@ -38,6 +51,21 @@ const unsigned char kOnes[16] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
                                  0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
 using Builder = std::function<std::size_t(Buffer)>;
+
+// As a shim makes it that does not count time by method. What is built has none, so that its last
+// elements are zeros of a byte each.
+Builder WithoutTimes(Builder builder) {
+  return [=](Buffer out) {
+    constexpr std::size_t kTimes = 2 * kMethodCount;
+    unsigned char body[kSmallBodyBytes];
+    const std::size_t rest = builder({body, sizeof body}) - 3 - kTimes;
+    MsgpackWriter w(out);
+    w.Array(static_cast<std::uint32_t>(body[2] - kTimes));
+    if (!w.ok() || out.size_bytes < w.size_bytes() + rest) return std::size_t{0};
+    std::memcpy(out.data + w.size_bytes(), body + 3, rest);
+    return w.size_bytes() + rest;
+  };
+}
 
 Builder Progress(Stamp stamp, std::uint64_t call, std::uint32_t index, std::uint32_t max,
                  std::uint32_t marks, Text text) {
@@ -71,20 +99,26 @@ std::map<std::string, Builder> Builders() {
        [](Buffer out) {
          return EncodeHello({kZeros, 127, 128, 32, T(""), T(""), 255, 256, 0, false}, out);
        }},
-      {"slot-none", [](Buffer out) { return EncodeSlot(1, 1000, {}, {}, out); }},
-      {"slot",
-       [](Buffer out) {
-         return EncodeSlot(4294967297, 5000000, {300, 2, 1, 40, 0, 70000, 65536},
+      {"slot-none", WithoutTimes([](Buffer out) { return EncodeSlot(1, 1000, {}, {}, out); })},
+      {"slot", WithoutTimes([](Buffer out) {
+         return EncodeSlot(4294967297, 5000000, Counted(300, 2, 1, 40, 0, 70000, 65536),
                            {300, 5900000, 299, 300, 0, T("Inbox")}, out);
-       }},
-      {"slot-null-text",
-       [](Buffer out) {
-         return EncodeSlot(70000, 1, {1, 0, 0, 1, 0, 0, 0}, {1, 2, 3, 4, 1, {}}, out);
-       }},
-      {"slot-longest-text",
-       [](Buffer out) {
-         return EncodeSlot(kMaxSeq, kMax53, kFullCounters,
+       })},
+      {"slot-null-text", WithoutTimes([](Buffer out) {
+         return EncodeSlot(70000, 1, Counted(1, 0, 0, 1, 0, 0, 0), {1, 2, 3, 4, 1, {}}, out);
+       })},
+      {"slot-longest-text", WithoutTimes([](Buffer out) {
+         return EncodeSlot(kMaxSeq, kMax53, Full({}),
                            {kMax53, kMax53, kMax32, kMax32, 3, T(Times(256, "z"))}, out);
+       })},
+      {"slot-times",
+       [](Buffer out) {
+         return EncodeSlot(1, 1000, kTimed, {300, 5900000, 299, 300, 0, T("Inbox")}, out);
+       }},
+      {"slot-times-max",
+       [](Buffer out) {
+         return EncodeSlot(kMaxSeq, kMax53, Full({kMax53, kMax53}),
+                           {kMax53, kMax53, kMax32, kMax32, 3, {}}, out);
        }},
       {"bye-off", [](Buffer out) { return EncodeBye(ByeReason::kOff, out); }},
       {"bye-flushed", [](Buffer out) { return EncodeBye(ByeReason::kFlushed, out); }},
@@ -198,27 +232,40 @@ std::map<std::string, Builder> Builders() {
        [](Buffer out) {
          return EncodeNote({27, 600002, 11, 1}, T(Times(1024, "k")), T(Times(512, "é")), out);
        }},
-      {"close",
-       [](Buffer out) {
-         return EncodeClose({28, 700000, 12, 1}, {1000, 3, 1, 250, 0, 4321, 100001}, out);
-       }},
-      {"close-zeros",
-       [](Buffer out) {
+      {"close", WithoutTimes([](Buffer out) {
+         return EncodeClose({28, 700000, 12, 1}, Counted(1000, 3, 1, 250, 0, 4321, 100001), out);
+       })},
+      {"close-zeros", WithoutTimes([](Buffer out) {
          return EncodeClose({29, 700001, 12, 28}, {}, out);
-       }},
-      {"close-max",
+       })},
+      {"close-max", WithoutTimes([](Buffer out) {
+         return EncodeClose({kMaxSeq, kMax53, kMax32, kMaxSeq}, Full({}), out);
+       })},
+      {"close-times",
        [](Buffer out) {
-         return EncodeClose({kMaxSeq, kMax53, kMax32, kMaxSeq}, kFullCounters, out);
+         return EncodeClose({34, 700000, 12, 1}, kTimed, out);
        }},
-      {"merged",
+      {"close-times-max",
        [](Buffer out) {
-         return EncodeMerged({30, 800000, 13, 1}, {1000, 0, 0, 900, 0, 0, 0},
+         return EncodeClose({kMaxSeq, kMax53, kMax32, kMaxSeq}, Full({kMax53, kMax53}), out);
+       }},
+      {"merged", WithoutTimes([](Buffer out) {
+         return EncodeMerged({30, 800000, 13, 1}, Counted(1000, 0, 0, 900, 0, 0, 0),
+                             {1000, 799999, 1000, 2000, 0, T("Sent Items")}, out);
+       })},
+      {"merged-max", WithoutTimes([](Buffer out) {
+         return EncodeMerged({kMaxSeq, kMax53, kMax32, kMaxSeq}, Full({}),
+                             {kMax53, kMax53, kMax32, kMax32, 3, T(Times(128, "é"))}, out);
+       })},
+      {"merged-times",
+       [](Buffer out) {
+         return EncodeMerged({35, 800000, 13, 1}, kTimed,
                              {1000, 799999, 1000, 2000, 0, T("Sent Items")}, out);
        }},
-      {"merged-max",
+      {"merged-times-max",
        [](Buffer out) {
-         return EncodeMerged({kMaxSeq, kMax53, kMax32, kMaxSeq}, kFullCounters,
-                             {kMax53, kMax53, kMax32, kMax32, 3, T(Times(128, "é"))}, out);
+         return EncodeMerged({kMaxSeq, kMax53, kMax32, kMaxSeq}, Full({kMax53, kMax53}),
+                             {kMax53, kMax53, kMax32, kMax32, 3, {}}, out);
        }},
       {"lost",
        [](Buffer out) {
@@ -409,6 +456,13 @@ void HoldsElementsToTheirTypes() {
       {"an attach of 0", "9b03" + header + "00c0c0c00000", false},
       {"a note", "970b" + header + "a0a0", true},
       {"a note without value", "970b" + header + "a0c0", false},
+      {"a close with times", "dc00120c" + header + Times(13, "00"), true},
+      {"a close with half of its times", "9f0c" + header + Times(10, "00"), true},
+      {"a close with a time of nil", "dc00120c" + header + Times(12, "00") + "c0", false},
+      {"a close with too large a time",
+       "dc00120c" + header + Times(12, "00") + "cf0020000000000000", false},
+      {"a close with nil for half of its times", "9f0c" + header + Times(9, "00") + "c0", true},
+      {"a close without a counter", "9b0c" + header + Times(6, "00"), false},
       {"an unknown kind", "9563" + header, true},
       {"an unknown kind without session", "9563" + seq_and_time + "a0", false},
       {"a session too large", "9563" + seq_and_time + "cf0000200000000000", false},

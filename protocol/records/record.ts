@@ -102,6 +102,15 @@ export interface PhaseFields {
   readonly max: number;
 }
 
+export type MethodName = 'Progress' | 'Error' | 'Done';
+
+/** Time in a method of Outlook's callback. `share`: of the session's duration. */
+export interface InnerTime {
+  readonly us: number;
+  readonly max_us: number;
+  readonly share?: number;
+}
+
 export interface InnerSlow {
   readonly calls: number;
   readonly us: number;
@@ -201,8 +210,10 @@ export interface RecordDraft {
     readonly inner_max_us: number;
     /** Time in Outlook's callback by the session's duration; above 1 with several threads. */
     readonly inner_share?: number;
+    /** Of all calls; a method that took no time is left out. */
+    readonly inner_by_method?: Partial<Record<MethodName, InnerTime>>;
     /** Calls that failed in there or were slow, by method. */
-    readonly inner_slow?: Partial<Record<'Progress' | 'Error' | 'Done', InnerSlow>>;
+    readonly inner_slow?: Partial<Record<MethodName, InnerSlow>>;
   };
   readonly phases?: readonly PhaseFields[];
   readonly lost?: { readonly by_kind: Record<string, number>; readonly reason: string };

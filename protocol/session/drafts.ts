@@ -2,6 +2,7 @@ import type {
   ErrorFields,
   EventName,
   Level,
+  MethodName,
   RecordDraft,
   SessionFields,
 } from '../records/record.ts';
@@ -14,7 +15,6 @@ import { decodeSyncFlags, hex32 } from './sync-flags.ts';
 
 export const ATTACH_NAMES = ['tee', 'wrap', 'sink'] as const;
 export const METHOD_NAMES = ['Progress', 'Error', 'Done'] as const;
-export type MethodName = (typeof METHOD_NAMES)[number];
 
 export function methodName(method: number): MethodName {
   return METHOD_NAMES[method - 1] ?? 'Progress';

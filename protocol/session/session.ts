@@ -4,7 +4,6 @@ import { rfc3339 } from '../records/time.ts';
 import type {
   Blocked,
   Close,
-  Counters,
   Done,
   ErrorCall,
   Inner,
@@ -156,7 +155,7 @@ export function applyFrame(state: SessionState, frame: SessionFrame, emit: Emit)
       takeMerged(state, frame, emit);
       break;
     case 'close':
-      takeCounters(state, frame.counters);
+      takeCounters(state, frame);
       end(state, frame, { by: 'released' }, frame.timeUs, true, emit);
       break;
     default:
@@ -206,11 +205,11 @@ function applyLate(state: SessionState, frame: SessionFrame, emit: Emit): void {
       takeLateCall(state, frame, emit);
       break;
     case 'merged':
-      takeCounters(state, frame.counters);
+      takeCounters(state, frame);
       tellMerged(state, frame, emit);
       break;
     case 'close':
-      takeCounters(state, frame.counters);
+      takeCounters(state, frame);
       if (!state.released) release(state, frame, emit);
       break;
     default:
@@ -249,7 +248,7 @@ function release(state: SessionState, frame: Close, emit: Emit): void {
  */
 export function applySlot(state: SessionState, slot: Slot): void {
   if (state.ended !== null) return;
-  takeCounters(state, slot.counters);
+  takeCounters(state, slot);
   takeAhead(state, slot.newest);
 }
 
@@ -509,13 +508,22 @@ function takeInner(state: SessionState, frame: Inner, emit: Emit): void {
 
 /** Counts a call of Outlook's callback that failed or was slow. */
 export function countInner(state: SessionState, method: number, durationUs: number): void {
-  state.innerSeenUs += durationUs;
-  state.innerUs = Math.max(state.innerUs, state.innerSeenUs);
-  state.innerMaxUs = Math.max(state.innerMaxUs, durationUs);
-  const totals = state.innerSlow[METHOD_NAMES.indexOf(methodName(method))]!;
+  const at = METHOD_NAMES.indexOf(methodName(method));
+  const totals = state.innerSlow[at]!;
   totals.calls += 1;
   totals.us += durationUs;
   totals.maxUs = Math.max(totals.maxUs, durationUs);
+  takeInnerTime(state, at, totals.us, totals.maxUs);
+}
+
+/** Time in a method of Outlook's callback, at least; exact where a counter says it. */
+function takeInnerTime(state: SessionState, at: number, us: number, maxUs: number): void {
+  const time = state.innerTimes[at]!;
+  time.us = Math.max(time.us, us);
+  time.maxUs = Math.max(time.maxUs, maxUs);
+  const sum = state.innerTimes.reduce((all, one) => all + one.us, 0);
+  state.innerUs = Math.max(state.innerUs, sum);
+  state.innerMaxUs = Math.max(state.innerMaxUs, maxUs);
 }
 
 function takeBlocked(state: SessionState, frame: Blocked, emit: Emit): void {
@@ -572,7 +580,7 @@ function takeReturned(state: SessionState, frame: Returned, emit: Emit): void {
 }
 
 function takeMerged(state: SessionState, frame: Merged, emit: Emit): void {
-  takeCounters(state, frame.counters);
+  takeCounters(state, frame);
   const { call, timeUs, index, max, text } = frame.newest;
   if (call > 0) {
     heard(state, { ...frame, timeUs }, emit);
@@ -602,7 +610,9 @@ function tellMerged(state: SessionState, frame: Merged, emit: Emit): void {
   );
 }
 
-function takeCounters(state: SessionState, counters: Counters): void {
+type Counted = Pick<Close, 'counters' | 'innerTimes'>;
+
+function takeCounters(state: SessionState, { counters, innerTimes }: Counted): void {
   state.progress = Math.max(state.progress, counters.progress);
   state.errors = Math.max(state.errors, counters.errors);
   state.dones = Math.max(state.dones, counters.dones);
@@ -610,6 +620,10 @@ function takeCounters(state: SessionState, counters: Counters): void {
   state.lost = Math.max(state.lost, counters.lost);
   state.innerUs = Math.max(state.innerUs, counters.innerUs);
   state.innerMaxUs = Math.max(state.innerMaxUs, counters.innerMaxUs);
+  if (innerTimes === undefined) return;
+  takeInnerTime(state, 0, innerTimes.progressUs, innerTimes.progressMaxUs);
+  takeInnerTime(state, 1, innerTimes.errorUs, innerTimes.errorMaxUs);
+  takeInnerTime(state, 2, innerTimes.doneUs, innerTimes.doneMaxUs);
 }
 
 function takeAhead(state: SessionState, newest: NewestCall): void {
@@ -666,6 +680,13 @@ function end(
 }
 
 function totalsOf(state: SessionState, durationUs = 0): NonNullable<RecordDraft['totals']> {
+  const share = (us: number): number => Math.round((us / durationUs) * 1000) / 1000;
+  const byMethod = METHOD_NAMES.map((method, at) => [method, state.innerTimes[at]!] as const)
+    .filter(([, { us }]) => us > 0)
+    .map(([method, { us, maxUs }]) => {
+      const part = durationUs === 0 ? {} : { share: share(us) };
+      return [method, { us, max_us: maxUs, ...part }] as const;
+    });
   const slow = METHOD_NAMES.map((method, at) => [method, state.innerSlow[at]!] as const)
     .filter(([, { calls }]) => calls > 0)
     .map(([method, { calls, us, maxUs }]) => [method, { calls, us, max_us: maxUs }] as const);
@@ -678,9 +699,8 @@ function totalsOf(state: SessionState, durationUs = 0): NonNullable<RecordDraft[
     checks: firedCount(state.fired),
     inner_us: state.innerUs,
     inner_max_us: state.innerMaxUs,
-    ...(durationUs === 0
-      ? {}
-      : { inner_share: Math.round((state.innerUs / durationUs) * 1000) / 1000 }),
+    ...(durationUs === 0 ? {} : { inner_share: share(state.innerUs) }),
+    ...(byMethod.length === 0 ? {} : { inner_by_method: Object.fromEntries(byMethod) }),
     ...(slow.length === 0 ? {} : { inner_slow: Object.fromEntries(slow) }),
   };
 }

@@ -42,7 +42,6 @@ const NUMBERS = [
   'lost',
   'innerUs',
   'innerMaxUs',
-  'innerSeenUs',
   'toldMerged',
   'silenceUs',
   'floodUs',
@@ -92,6 +91,7 @@ export function snapshotSession(state: SessionState): unknown {
     ended: state.ended,
     released: state.released,
     fired: firedCodes(state.fired),
+    innerTimes: state.innerTimes.map(({ us, maxUs }) => [us, maxUs]),
     innerSlow: state.innerSlow.map(({ calls, us, maxUs }) => [calls, us, maxUs]),
   };
 }
@@ -157,6 +157,12 @@ export function restoreSession(snapshot: unknown): SessionState | undefined {
   state.ended = endedOf(from.ended);
   state.released = from.released === true;
   state.fired = array(from.fired).reduce<number>((all, code) => all | firedBit(String(code)), 0);
+  array(from.innerTimes)
+    .slice(0, state.innerTimes.length)
+    .map(array)
+    .forEach(([us, maxUs], at) => {
+      state.innerTimes[at] = { us: number(us), maxUs: number(maxUs) };
+    });
   array(from.innerSlow)
     .slice(0, state.innerSlow.length)
     .map(array)

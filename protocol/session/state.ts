@@ -82,9 +82,9 @@ export interface SessionState {
   lost: number;
   innerUs: number;
   innerMaxUs: number;
-  /** Of `inner` frames: the least that `innerUs` can be. */
-  innerSeenUs: number;
-  /** Calls of Outlook's callback that failed or were slow: of Progress, Error, Done. */
+  /** What each method took of that: Progress, Error, Done. */
+  innerTimes: { us: number; maxUs: number }[];
+  /** Calls of Outlook's callback that failed or were slow, by method: the least that it took. */
   innerSlow: InnerTotals[];
   /** The longest time without a call. */
   silenceUs: number;
@@ -196,8 +196,8 @@ export function blankSession(opened: Opened): SessionState {
     lost: 0,
     innerUs: 0,
     innerMaxUs: 0,
-    innerSeenUs: 0,
-    innerSlow: newInnerSlow(),
+    innerTimes: [1, 2, 3].map(() => ({ us: 0, maxUs: 0 })),
+    innerSlow: [1, 2, 3].map(() => ({ calls: 0, us: 0, maxUs: 0 })),
     silenceUs: 0,
     fired: 0,
     // Over with the first call, which begins the first one.
@@ -219,10 +219,6 @@ export function blankSession(opened: Opened): SessionState {
     ended: null,
     released: false,
   };
-}
-
-export function newInnerSlow(): InnerTotals[] {
-  return [1, 2, 3].map(() => ({ calls: 0, us: 0, maxUs: 0 }));
 }
 
 const SINK = 3;

@@ -6,6 +6,8 @@
 import type {
   CheckSeverity,
   ErrorFields,
+  InnerTime,
+  MethodName,
   Outcome,
   PhaseFields,
   ProgressFields,
@@ -90,6 +92,8 @@ export interface Story {
     readonly failed: number;
     /** Name of its code, or its code. */
     readonly first_failure?: string;
+    /** A method that took no time is left out. */
+    readonly by_method: Partial<Record<MethodName, Required<InnerTime>>>;
   };
   readonly phases: readonly StoryPhase[];
   readonly slowest_phase?: StoryPhase & { readonly share: number };
@@ -167,7 +171,6 @@ function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts 
   const usual = usualBefore(options.earlier ?? [], session);
   const { phases, slowest } = phasesOf(own, end, openedUs, nowUs, usual);
   const returned = own.findLast((record) => record.returned)?.returned;
-  const innerUs = end?.totals?.inner_us ?? innerSum(own);
   const silence = silenceOf(calls, own, stalls, seenToUs, end);
   const firstError = firstErrorOf(own, end, done);
   const exit = end?.exit ?? undefined;
@@ -196,12 +199,7 @@ function factsOf(records: readonly RecordDraft[], options: StoryOptions): Facts 
       merged: end?.totals?.merged ?? progress?.merged ?? 0,
       lost: (end?.totals?.lost ?? 0) + lostAround(records, own),
     },
-    inner: {
-      us: innerUs,
-      max_us: end?.totals?.inner_max_us ?? innerMost(own),
-      share: durationUs === 0 ? 0 : Math.min(1, innerUs / durationUs),
-      ...failuresOf(own),
-    },
+    inner: { ...innerOf(own, durationUs), ...failuresOf(own) },
     phases,
     ...maybe('slowest_phase', slowest),
     ...maybe('usual_us', end?.usual_us ?? usual?.durationUs),
@@ -406,8 +404,27 @@ function checksOf(own: readonly RecordDraft[]): Story['checks'] {
   );
 }
 
-function innerSum(own: readonly RecordDraft[]): number {
-  return own.reduce((all, { inner }) => all + (inner?.duration_us ?? 0), 0);
+/** By the newest totals; of a session that runs, what the calls took that failed or were slow. */
+function innerOf(
+  own: readonly RecordDraft[],
+  durationUs: number,
+): Pick<Story['inner'], 'us' | 'max_us' | 'share' | 'by_method'> {
+  const totals = own.findLast((record) => record.totals)?.totals;
+  const share = (us: number): number => (durationUs === 0 ? 0 : Math.min(1, us / durationUs));
+  const slow: Partial<Record<MethodName, { us: number; max_us: number }>> = {};
+  for (const { inner } of totals === undefined ? own : []) {
+    if (inner === undefined) continue;
+    const { method, duration_us: took } = inner;
+    const { us = 0, max_us: most = 0 } = slow[method] ?? {};
+    slow[method] = { us: us + took, max_us: Math.max(most, took) };
+  }
+  const times = Object.entries(totals?.inner_by_method ?? slow).map(
+    ([method, { us, max_us }]) => [method, { us, max_us, share: share(us) }] as const,
+  );
+  const us = totals?.inner_us ?? times.reduce((all, [, time]) => all + time.us, 0);
+  const max_us =
+    totals?.inner_max_us ?? times.reduce((most, [, time]) => Math.max(most, time.max_us), 0);
+  return { us, max_us, share: share(us), by_method: Object.fromEntries(times) };
 }
 
 function failuresOf(own: readonly RecordDraft[]): Pick<Story['inner'], 'failed' | 'first_failure'> {
@@ -417,10 +434,6 @@ function failuresOf(own: readonly RecordDraft[]): Pick<Story['inner'], 'failed' 
   const [first] = failures;
   if (first === undefined) return { failed: 0 };
   return { failed: failures.length, first_failure: shown(Number(first)) };
-}
-
-function innerMost(own: readonly RecordDraft[]): number {
-  return own.reduce((most, { inner }) => Math.max(most, inner?.duration_us ?? 0), 0);
 }
 
 /** Frames that the ring lost while the session ran: any of them may have been its own. */

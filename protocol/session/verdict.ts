@@ -166,7 +166,7 @@ export const VERDICTS: readonly Row[] = [
     code: 'slow_in_outlook',
     when: ({ inner }) => inner.share >= OUTLOOK_SHARE && inner.us >= MIN_OUTLOOK_US,
     say: (facts) =>
-      `Finished ok in ${durationText(facts.duration_us)}, and Outlook's callback took ${percent(facts.inner.share)} of it: slow because of Outlook`,
+      `Finished ok in ${durationText(facts.duration_us)}, and Outlook's callback took ${percent(facts.inner.share)} of it${whichMethod(facts)}: slow because of Outlook`,
   },
   {
     code: 'slow_phase',
@@ -241,6 +241,16 @@ export function exitCodeText(code: number): string {
   return code >= FIRST_EXCEPTION ? hex32(code) : String(code);
 }
 
+/** `, 96 % of that in Progress` */
+function whichMethod({ inner }: Facts): string {
+  const [most] = Object.entries(inner.by_method).sort(([, a], [, b]) => b.us - a.us);
+  if (most === undefined) return '';
+  const [method, { us }] = most;
+  return us === inner.us
+    ? `, all in ${method}`
+    : `, ${percent(us / inner.us)} of that in ${method}`;
+}
+
 /** `; its last call was 30/400 "Inbox"` */
 function lastCall({ progress }: Facts): string {
   return progress === undefined ? '' : `; its last call was ${callText(progress)}`;
@@ -253,6 +263,6 @@ export function callText({ index, max, text }: ProgressFields): string {
 
 /** `10:02:31 UTC` */
 const clockOf = (time: string): string => `${time.slice(11, 19)} UTC`;
-const percent = (share: number): string => `${Math.round(share * 100)} %`;
+export const percent = (share: number): string => `${Math.round(share * 100)} %`;
 const phaseName = (text: string | undefined): string =>
   text === undefined || text === '' ? 'a phase without a text' : `"${text}"`;

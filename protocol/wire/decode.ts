@@ -10,6 +10,7 @@ import type {
   Counters,
   DaemonFrame,
   Header,
+  InnerTimes,
   NewestCall,
   SequencedFrame,
   ShimFrame,
@@ -26,6 +27,7 @@ import { MAX_NAME_BYTES, MAX_SLOT_TEXT_BYTES, MAX_TEXT_BYTES } from './limits.ts
 const LARGEST_METHOD = 3;
 const LARGEST_ATTACH = 3;
 const RING_ID_BYTES = 16;
+const INNER_TIMES_ELEMENTS = 6;
 /** A `progress` of 10 elements, and the least that it takes. */
 const PROGRESS_ARRAY = 0x9a;
 const MIN_PROGRESS_BYTES = 31;
@@ -266,6 +268,7 @@ function readShimFrame(wireKind: number): ShimFrame {
         timeUs: at.uint('timeUs'),
         counters: readCounters(),
         newest: readNewestCall(),
+        ...readInnerTimes(),
       };
     case KIND.bye:
       return { kind: 'bye', reason: at.uint('reason', U32_LIMIT) };
@@ -357,13 +360,14 @@ function readSequenced(wireKind: number): SequencedFrame | Unknown {
         value: at.str('value', MAX_NAME_BYTES),
       };
     case KIND.close:
-      return { kind: 'close', ...readHeader(), counters: readCounters() };
+      return { kind: 'close', ...readHeader(), counters: readCounters(), ...readInnerTimes() };
     case KIND.merged:
       return {
         kind: 'merged',
         ...readHeader(),
         counters: readCounters(),
         newest: readNewestCall(),
+        ...readInnerTimes(),
       };
     case KIND.lost:
       return {
@@ -434,6 +438,22 @@ function readCounters(): Counters {
     lost: at.uint('lost'),
     innerUs: at.uint('innerUs'),
     innerMaxUs: at.uint('innerMaxUs'),
+  };
+}
+
+/** Nothing where a shim leaves them out. */
+function readInnerTimes(): { innerTimes?: InnerTimes } {
+  const at = cursor;
+  if (at.left < INNER_TIMES_ELEMENTS) return {};
+  return {
+    innerTimes: {
+      progressUs: at.uint('progressUs'),
+      progressMaxUs: at.uint('progressMaxUs'),
+      errorUs: at.uint('errorUs'),
+      errorMaxUs: at.uint('errorMaxUs'),
+      doneUs: at.uint('doneUs'),
+      doneMaxUs: at.uint('doneMaxUs'),
+    },
   };
 }
 

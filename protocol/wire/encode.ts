@@ -1,6 +1,14 @@
 import { BodyWriter } from './body-writer.ts';
 import { PREFIX_BYTES } from './frame-reader.ts';
-import type { Counters, DaemonFrame, Header, NewestCall, ShimFrame, Unknown } from './frames.ts';
+import type {
+  Counters,
+  DaemonFrame,
+  Header,
+  InnerTimes,
+  NewestCall,
+  ShimFrame,
+  Unknown,
+} from './frames.ts';
 import { KIND } from './frames.ts';
 
 /** Frames to bodies. Values take their shortest form, but for those that PROTOCOL.md calls fixed. */
@@ -8,6 +16,7 @@ import { KIND } from './frames.ts';
 const HEADER_ELEMENTS = 5;
 const COUNTER_ELEMENTS = 7;
 const NEWEST_ELEMENTS = 6;
+const INNER_TIMES_ELEMENTS = 6;
 
 /** Encoding never nests and never waits, so one writer serves all. */
 const writer = new BodyWriter();
@@ -27,10 +36,11 @@ export function encodeFrame(frame: Exclude<ShimFrame, Unknown> | DaemonFrame): U
       w.uint(frame.timeUs).uint(frame.wallUs).uint(frame.clockResolutionUs).uint(frame.memory);
       break;
     case 'slot':
-      w.open(3 + COUNTER_ELEMENTS + NEWEST_ELEMENTS).uint(KIND.slot);
+      w.open(3 + COUNTER_ELEMENTS + NEWEST_ELEMENTS + timesElements(frame)).uint(KIND.slot);
       w.uint(frame.session).uint(frame.timeUs);
       counters(frame.counters);
       newestCall(frame.newest);
+      innerTimes(frame);
       break;
     case 'bye':
       w.open(2).uint(KIND.bye).uint(frame.reason);
@@ -69,13 +79,15 @@ export function encodeFrame(frame: Exclude<ShimFrame, Unknown> | DaemonFrame): U
       header(KIND.note, frame, 2).str(frame.key).str(frame.value);
       break;
     case 'close':
-      header(KIND.close, frame, COUNTER_ELEMENTS);
+      header(KIND.close, frame, COUNTER_ELEMENTS + timesElements(frame));
       counters(frame.counters);
+      innerTimes(frame);
       break;
     case 'merged':
-      header(KIND.merged, frame, COUNTER_ELEMENTS + NEWEST_ELEMENTS);
+      header(KIND.merged, frame, COUNTER_ELEMENTS + NEWEST_ELEMENTS + timesElements(frame));
       counters(frame.counters);
       newestCall(frame.newest);
+      innerTimes(frame);
       break;
     case 'lost':
       header(KIND.lost, frame, 5).uint(frame.opens).uint(frame.progress);
@@ -124,6 +136,16 @@ function header(kind: number, of: Header, elementsAfter: number): BodyWriter {
 function counters(of: Counters): void {
   writer.uint(of.progress).uint(of.errors).uint(of.dones).uint(of.merged).uint(of.lost);
   writer.uint(of.innerUs).uint(of.innerMaxUs);
+}
+
+function timesElements({ innerTimes }: { readonly innerTimes?: InnerTimes }): number {
+  return innerTimes === undefined ? 0 : INNER_TIMES_ELEMENTS;
+}
+
+function innerTimes({ innerTimes: of }: { readonly innerTimes?: InnerTimes }): void {
+  if (of === undefined) return;
+  writer.uint(of.progressUs).uint(of.progressMaxUs).uint(of.errorUs).uint(of.errorMaxUs);
+  writer.uint(of.doneUs).uint(of.doneMaxUs);
 }
 
 function newestCall(of: NewestCall): void {

@@ -56,6 +56,16 @@ export interface Counters {
   readonly innerMaxUs: number;
 }
 
+/** Of `innerUs` and `innerMaxUs`, what each method of the inner callback took. */
+export interface InnerTimes {
+  readonly progressUs: number;
+  readonly progressMaxUs: number;
+  readonly errorUs: number;
+  readonly errorMaxUs: number;
+  readonly doneUs: number;
+  readonly doneMaxUs: number;
+}
+
 /** The newest `Progress` call of a session. `call` 0: there was none. */
 export interface NewestCall {
   readonly call: number;
@@ -91,6 +101,8 @@ export interface Slot {
   readonly timeUs: number;
   readonly counters: Counters;
   readonly newest: NewestCall;
+  /** Absent: the shim does not count by method. */
+  readonly innerTimes?: InnerTimes;
 }
 
 export interface Bye {
@@ -172,12 +184,14 @@ export interface Note extends Header {
 export interface Close extends Header {
   readonly kind: 'close';
   readonly counters: Counters;
+  readonly innerTimes?: InnerTimes;
 }
 
 export interface Merged extends Header {
   readonly kind: 'merged';
   readonly counters: Counters;
   readonly newest: NewestCall;
+  readonly innerTimes?: InnerTimes;
 }
 
 /** Frames that found no room, by kind, each counted since the ring began. */

@@ -1,6 +1,14 @@
 import { crc32c } from './crc32c.ts';
 import { decodeShimFrame } from './decode.ts';
-import type { Counters, Hole, NewestCall, SequencedFrame, Slot, Unknown } from './frames.ts';
+import type {
+  Counters,
+  Hole,
+  InnerTimes,
+  NewestCall,
+  SequencedFrame,
+  Slot,
+  Unknown,
+} from './frames.ts';
 import {
   MAX_CALLS_INSIDE,
   MAX_SESSIONS_PER_RING,
@@ -72,7 +80,7 @@ export interface RingImage {
 }
 
 const MAGIC = 'MAPIRING';
-const LAYOUT_VERSION = 1;
+const LAYOUT_VERSION = 2;
 const RECORD_HEADER_BYTES = 12;
 const UNIT_BYTES = 8;
 const IN_CALL_OFFSET = 1024;
@@ -234,7 +242,7 @@ class RingFile {
       }
       const newest = this.#newestCall(at);
       const closing = state === SLOT_STATE.closing;
-      found.push({ kind: 'slot', session, timeUs, counters, newest, closing });
+      found.push({ kind: 'slot', session, timeUs, ...counters, newest, closing });
     }
     return { found, ignored };
   }
@@ -302,25 +310,25 @@ class RingFile {
     return { state: low & 3, size: (low >>> 2) & 0x3fff, seq };
   }
 
-  #counters(at: number): Counters | undefined {
-    const values = [0, 1, 2, 3, 4, 5, 6].map((n) => this.#u64(at + n * 8));
+  #counters(at: number): { counters: Counters; innerTimes: InnerTimes } | undefined {
+    const values = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((n) => this.#u64(at + n * 8));
     if (!isSafe(...values)) return undefined;
-    const [progress, errors, dones, merged, lost, innerUs, innerMaxUs] = values as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
-    return { progress, errors, dones, merged, lost, innerUs, innerMaxUs };
+    const [progress = 0, errors = 0, dones = 0, merged = 0, lost = 0, ...times] = values;
+    const [progressUs = 0, progressMaxUs = 0, errorUs = 0, errorMaxUs = 0] = times;
+    const [doneUs = 0, doneMaxUs = 0] = times.slice(4);
+    const innerUs = progressUs + errorUs + doneUs;
+    const innerMaxUs = Math.max(progressMaxUs, errorMaxUs, doneMaxUs);
+    if (!Number.isSafeInteger(innerUs)) return undefined;
+    return {
+      counters: { progress, errors, dones, merged, lost, innerUs, innerMaxUs },
+      innerTimes: { progressUs, progressMaxUs, errorUs, errorMaxUs, doneUs, doneMaxUs },
+    };
   }
 
   /** The copy that is whole; none where that makes no sense. */
   #newestCall(slot: number): NewestCall {
     const none: NewestCall = { call: 0, timeUs: 0, index: 0, max: 0, marks: 0, text: null };
-    const offset = COPY_OFFSETS[this.#bytes.readUInt32LE(slot + 84) - 1];
+    const offset = COPY_OFFSETS[this.#bytes.readUInt32LE(slot + 116) - 1];
     if (offset === undefined) return none;
     const at = slot + offset;
     const [call, timeUs] = [this.#u64(at), this.#u64(at + 8)];

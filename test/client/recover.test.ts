@@ -109,7 +109,7 @@ describe('a bad file is said, and the others are read', () => {
     ['cut in its data', () => goldenRing().subarray(0, -8), /a data size of at most/],
     ['too long', () => Buffer.alloc(RING_FILE_BYTES + 9, 'MAPIRING'), /expected .* bytes, got/],
     ['foreign', () => Buffer.alloc(1_000_000, 0x20), /it to begin with "MAPIRING"/],
-    ['of tomorrow', () => layout(2), /expected layout 1, got 2\. Use a newer version/],
+    ['of tomorrow', () => layout(3), /expected layout 2, got 3\. Use the version of mapisync/],
   ])('%s', async ([, make, want]) => {
     const dir = join(tempDir(), 'rings');
     mkdirSync(dir);

@@ -58,6 +58,10 @@ test('a dead ring is read at start, and its session ends', async () => {
   const script = new Script().progress(1, 9, 'Inbox').error('no folder').progress(2, 9);
   const { stateDir, path } = stateWithRing(script.frames);
   await startDaemon({ stateDir });
+  // The last thing that it says of its start.
+  await until('the recovery is told', () => {
+    return named(journalOf(stateDir), 'daemon.recovered').length > 0;
+  });
   const records = journalOf(stateDir);
   expect(named(records, 'session.ended')).toMatchObject([
     { outcome: 'abandoned', totals: { progress: 2, errors: 1 } },
@@ -75,13 +79,20 @@ test('threads inside the callback are named, and slots make totals whole', async
   const script = new Script().progress(1, 9, 'Inbox');
   const { stateDir } = stateWithRing(script.frames, {
     inCalls: [{ thread: 4711, method: 1, sinceUs: 5, session: 1, call: 8 }],
-    slots: [{ session: 1, counters: [8, 2, 0, 6, 0, 0, 0], closing: false }],
+    slots: [{ session: 1, counters: [8, 2, 0, 6, 0, 700, 500, 60, 50], closing: false }],
   });
   await startDaemon({ stateDir });
   expect(named(journalOf(stateDir), 'session.ended')).toMatchObject([
     {
       outcome: 'abandoned',
-      totals: { progress: 8, errors: 2, merged: 6 },
+      totals: {
+        progress: 8,
+        errors: 2,
+        merged: 6,
+        inner_us: 760,
+        inner_max_us: 500,
+        inner_by_method: { Progress: { us: 700, max_us: 500 }, Error: { us: 60, max_us: 50 } },
+      },
       exit: { in_callback: [{ method: 'Progress', thread: 4711 }] },
     },
   ]);
@@ -90,7 +101,7 @@ test('threads inside the callback are named, and slots make totals whole', async
 test('a callback that was released before the process ended is no abandoned one', async () => {
   const script = new Script().progress(1, 1).done();
   const { stateDir } = stateWithRing(script.frames, {
-    slots: [{ session: 1, counters: [1, 0, 1, 0, 0, 0, 0], closing: true }],
+    slots: [{ session: 1, counters: [1, 0, 1, 0, 0], closing: true }],
   });
   await startDaemon({ stateDir });
   expect(named(journalOf(stateDir), 'session.ended')).toMatchObject([{ outcome: 'ok' }]);
@@ -204,7 +215,7 @@ test.for<[string, Buffer, boolean, number]>([
   ['an empty file', Buffer.alloc(0), false, 0],
   ['a file without magic', Buffer.alloc(RING_DATA_OFFSET + 4096), false, 0],
   ['a magic and nothing else', RING_MAGIC, false, 1],
-  ['a layout of tomorrow', withLayout(2), true, 1],
+  ['a layout of tomorrow', withLayout(3), true, 1],
   ['noise behind the magic', Buffer.concat([RING_MAGIC, Buffer.alloc(300_000, 0xa5)]), true, 1],
 ])('of no use: %s', async ([, bytes, stays, rejected]) => {
   const { stateDir, path } = stateWithRing([]);

@@ -27,7 +27,7 @@ export interface RingParts {
 export function ringImage(parts: RingParts): Buffer {
   const image = Buffer.alloc(RING_DATA_OFFSET + DATA_BYTES);
   RING_MAGIC.copy(image);
-  image.writeUInt32LE(1, 8);
+  image.writeUInt32LE(2, 8);
   image.writeUInt32LE(RING_DATA_OFFSET, 12);
   image.write(parts.ring, 16, 'hex');
   image.writeBigUInt64LE(BigInt(DATA_BYTES), 32);

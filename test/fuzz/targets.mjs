@@ -160,7 +160,7 @@ export const TARGETS = {
         if (turn % 4 !== 0) sealRing(input, crc.crc32c);
         const { image, thisBoot } = expand(input);
         // The slots too, with what else is at hand.
-        const slots = [1024, 1056, 4096, 4096 + 24, 4096 + 80, 4096 + 128, 4096 + 448, 4096 + 768];
+        const slots = [1024, 1056, 4096, 4096 + 24, 4096 + 112, 4096 + 128, 4096 + 448, 4096 + 768];
         const at = slots[turn % slots.length] + (turn % 5) * 4;
         const part = input.subarray(19, 19 + 32);
         if (turn % 2 === 0) image.set(part, at);

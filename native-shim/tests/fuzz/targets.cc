@@ -62,7 +62,7 @@ void Add(std::string* out, Text text) {
 // All elements of a sequenced frame that was found good.
 void AddElements(std::string* out, const unsigned char* body, std::size_t size_bytes) {
   MsgpackReader r(body, size_bytes);
-  r.Array();
+  std::uint32_t left = r.Array() - 5;
   const std::uint64_t kind = r.Uint();
   Add(out, kind);
   Add(out, r.Fixed(0xcf));
@@ -71,6 +71,11 @@ void AddElements(std::string* out, const unsigned char* body, std::size_t size_b
   Add(out, r.Fixed(0xce));
   Add(out, r.Uint());
   for (const char* type = ElementsOf(kind); *type != '\0'; type++) {
+    if (*type == '?') {
+      if (left < std::strlen(type + 1)) break;
+      continue;
+    }
+    left--;
     if (std::strchr("nNts", *type) != nullptr) {
       Add(out, r.Str(true, kMaxTextBytes));
       continue;

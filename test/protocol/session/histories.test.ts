@@ -22,7 +22,13 @@ import {
   takeSlot,
 } from '../../../protocol/session/ring.ts';
 import { tick } from '../../../protocol/session/session.ts';
-import type { Counters, NewestCall, SequencedFrame, Slot } from '../../../protocol/wire/frames.ts';
+import type {
+  Counters,
+  InnerTimes,
+  NewestCall,
+  SequencedFrame,
+  Slot,
+} from '../../../protocol/wire/frames.ts';
 import { checkRecord, OPEN_US, OPEN_WALL_US, ORIGIN, SECOND } from './script.ts';
 
 const NUM_RUNS = Number(process.env.HISTORIES ?? 70);
@@ -36,6 +42,14 @@ const NONE: Counters = {
   innerUs: 0,
   innerMaxUs: 0,
 };
+const NO_TIMES: InnerTimes = {
+  progressUs: 0,
+  progressMaxUs: 0,
+  errorUs: 0,
+  errorMaxUs: 0,
+  doneUs: 0,
+  doneMaxUs: 0,
+};
 const HRESULTS = [0, 1, 0x80040115, 0x8004010f, 0x80040113, 0x00040680] as const;
 const TEXTS = [null, '', 'Inbox', 'Sent', '\u202eevil\u0000'] as const;
 
@@ -44,6 +58,7 @@ interface Provider {
   readonly session: number;
   readonly openUs: number;
   counters: { -readonly [Key in keyof Counters]: Counters[Key] };
+  times: { -readonly [Key in keyof InnerTimes]: InnerTimes[Key] };
   newest: NewestCall;
   errors: number;
   warnings: number;
@@ -72,8 +87,9 @@ class Shim {
     this.frames.push({ kind, ...header, ...said } as SequencedFrame);
   }
 
-  slotOf({ session, openUs, counters, newest }: Provider): Slot {
-    return { kind: 'slot', session, timeUs: openUs, counters: { ...counters }, newest };
+  slotOf({ session, openUs, counters, times, newest }: Provider): Slot {
+    const sums = { counters: { ...counters }, innerTimes: { ...times } };
+    return { kind: 'slot', session, timeUs: openUs, ...sums, newest };
   }
 }
 
@@ -122,13 +138,16 @@ class World {
       this.#open(shim, value);
       return;
     }
-    const { counters, session } = provider;
+    const { counters, times, session } = provider;
+    const sums = (): object => ({ counters: { ...counters }, innerTimes: { ...times } });
     const add = (name: string, said: object): void => shim.add(name, this.nowUs, said, session);
     const text = TEXTS[value % TEXTS.length]!;
     const hresult = HRESULTS[value % HRESULTS.length]!;
     const method = 1 + (value % 3);
     if (kind < 18) {
       const call = ++counters.progress;
+      // No frame says so, but for the counters.
+      tookInside(provider, 1, value % 7);
       const said = { call, index: value % 101, max: 100, marks: 0, text };
       provider.newest = { ...said, timeUs: this.nowUs };
       // Under pressure only its slot says so.
@@ -141,8 +160,7 @@ class World {
     } else if (kind === 23) {
       add('done', { call: ++counters.dones, hresult, handle: value % 4 });
     } else if (kind < 26) {
-      counters.innerUs += value;
-      counters.innerMaxUs = Math.max(counters.innerMaxUs, value);
+      tookInside(provider, method, value);
       add('inner', { method, call: 1, hresult, durationUs: value });
     } else if (kind === 26) {
       add('blocked', { method, call: 1, sinceUs: this.nowUs - 100 });
@@ -150,7 +168,7 @@ class World {
       add('unblocked', { method, call: 1, sinceUs: this.nowUs - 200, durationUs: 200 });
     } else if (kind === 28) add('returned', { hresult, durationUs: value, event: 1 });
     else if (kind < 31) add('note', { key: 'k', value: String(value) });
-    else if (kind < 34) add('merged', { counters: { ...counters }, newest: provider.newest });
+    else if (kind < 34) add('merged', { ...sums(), newest: provider.newest });
     else if (kind === 34) {
       shim.lost[value % 2 === 0 ? 'progress' : 'others'] += 1;
       shim.add('lost', this.nowUs, { ...shim.lost });
@@ -161,7 +179,7 @@ class World {
     } else if (kind === 38) {
       provider.released = true;
       shim.released = provider;
-      add('close', { counters: { ...counters } });
+      add('close', sums());
     } else if (kind === 39 && shim.released !== undefined) {
       // After the last Release.
       const { counters: last, session: late } = shim.released;
@@ -179,6 +197,7 @@ class World {
       session,
       openUs: this.nowUs,
       counters: { ...NONE },
+      times: { ...NO_TIMES },
       newest,
       errors: 0,
       warnings: 0,
@@ -394,8 +413,18 @@ function checkJournal({ journal, shims }: World): void {
   }
 }
 
+const METHODS = ['progress', 'error', 'done'] as const;
+
+function tookInside({ counters, times }: Provider, method: number, us: number): void {
+  const name = METHODS[method - 1]!;
+  times[`${name}Us`] += us;
+  times[`${name}MaxUs`] = Math.max(times[`${name}MaxUs`], us);
+  counters.innerUs += us;
+  counters.innerMaxUs = Math.max(counters.innerMaxUs, us);
+}
+
 function checkTotals(shim: Shim, records: readonly RecordDraft[]): void {
-  for (const { session, counters, errors, warnings, released } of shim.providers) {
+  for (const { session, counters, times, errors, warnings, released } of shim.providers) {
     const opened = records.find(({ seq, event_name }) => {
       return seq === session && event_name === 'session.opened';
     });
@@ -411,6 +440,13 @@ function checkTotals(shim: Shim, records: readonly RecordDraft[]): void {
     if (end.unreleased === true && !released) continue;
     const { progress, merged, innerUs } = counters;
     expect(totals).toMatchObject({ progress, merged, errors, warnings, inner_us: innerUs });
+    const inner: Record<string, number> = { ...NO_TIMES };
+    for (const [name, { us, max_us }] of Object.entries(totals.inner_by_method ?? {})) {
+      const method = name.toLowerCase() as (typeof METHODS)[number];
+      inner[`${method}Us`] = us;
+      inner[`${method}MaxUs`] = max_us;
+    }
+    expect(inner).toEqual(times);
   }
 }
 

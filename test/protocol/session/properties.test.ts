@@ -14,7 +14,13 @@ import {
   tick,
 } from '../../../protocol/session/session.ts';
 import { foldRecord, restoreSession, snapshotSession } from '../../../protocol/session/snapshot.ts';
-import type { Counters, NewestCall, Open } from '../../../protocol/wire/frames.ts';
+import type {
+  Counters,
+  InnerTimes,
+  NewestCall,
+  Open,
+  Slot,
+} from '../../../protocol/wire/frames.ts';
 import { checkRecord, OPEN_US, OPEN_WALL_US, ORIGIN, Script, SECOND } from './script.ts';
 
 const u32 = fc.oneof(fc.nat(120), fc.constantFrom(0, 1, 0xfffffffe, 0xffffffff));
@@ -37,6 +43,14 @@ const counters: fc.Arbitrary<Counters> = fc.record({
   innerUs: fc.nat(1e7),
   innerMaxUs: fc.nat(1e6),
 });
+const innerTimes: fc.Arbitrary<InnerTimes> = fc.record({
+  progressUs: fc.nat(1e7),
+  progressMaxUs: fc.nat(1e6),
+  errorUs: fc.nat(1e7),
+  errorMaxUs: fc.nat(1e6),
+  doneUs: fc.nat(1e7),
+  doneMaxUs: fc.nat(1e6),
+});
 const newest: fc.Arbitrary<NewestCall> = fc.record({
   call: fc.nat(500),
   timeUs: fc.nat(60 * SECOND).map((t) => OPEN_US + t),
@@ -45,6 +59,8 @@ const newest: fc.Arbitrary<NewestCall> = fc.record({
   marks: fc.nat(3),
   text,
 });
+
+const counted = { counters, newest, innerTimes };
 
 /** What a frame, a tick or a slot says, without seq and time. */
 const step = fc.oneof(
@@ -107,8 +123,8 @@ const step = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ kind: fc.constant('note'), key: fc.string(), value: fc.string() }),
   },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('merged'), counters, newest }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('slot'), counters, newest }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('merged'), ...counted }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('slot'), ...counted }) },
   {
     weight: 2,
     arbitrary: fc.record({ kind: fc.constant('tick'), quietUs: fc.constant(3 * SECOND) }),
@@ -159,11 +175,7 @@ function play(run: Play, [said, pauseUs]: readonly [Step, number]): void {
     return;
   }
   if (kind === 'slot') {
-    const { counters: counts, newest: call } = said as unknown as {
-      counters: Counters;
-      newest: NewestCall;
-    };
-    applySlot(state, { kind, session: 1, timeUs: OPEN_US, counters: counts, newest: call });
+    applySlot(state, { ...(said as unknown as Slot), session: 1, timeUs: OPEN_US });
     return;
   }
   run.seq += 1;
@@ -227,6 +239,8 @@ describe('any history', () => {
         let ended = false;
         let doneUs: number | undefined;
         const most = { progress: 0, errors: 0, merged: 0 };
+        const slow = [0, 0, 0];
+        const times = [0, 0, 0];
         let warnings = 0;
         for (const one of steps) {
           play(run, one);
@@ -243,6 +257,11 @@ describe('any history', () => {
           most.progress = Math.max(most.progress, told?.progress ?? 0, call);
           most.errors = Math.max(most.errors, told?.errors ?? 0);
           most.merged = Math.max(most.merged, told?.merged ?? 0);
+          if (said.kind === 'inner') slow[Number(said.method) - 1]! += Number(said.durationUs);
+          const { progressUs = 0, errorUs = 0, doneUs: inDoneUs = 0 } = Object(said.innerTimes);
+          [progressUs, errorUs, inDoneUs].forEach((time, at) => {
+            times[at] = Math.max(times[at]!, slow[at]!, time);
+          });
           if (said.kind === 'progress') most.progress = Math.max(most.progress, run.calls.progress);
           if (said.kind === 'error') {
             most.errors = Math.max(most.errors, run.calls.error);
@@ -252,6 +271,10 @@ describe('any history', () => {
         const { totals } = finish(run);
         expect(totals).toMatchObject({ progress: most.progress, merged: most.merged, warnings });
         expect(totals!.errors).toBe(most.errors - warnings);
+        const byMethod = (['Progress', 'Error', 'Done'] as const).map(
+          (name) => totals!.inner_by_method?.[name]?.us ?? 0,
+        );
+        expect(byMethod).toEqual(times);
       }),
       { numRuns: 300 },
     );

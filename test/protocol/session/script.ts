@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import { finishRecord, MAX_LINE_BYTES, toLine } from '../../../protocol/records/line.ts';
 import type { RecordDraft } from '../../../protocol/records/record.ts';
 import type { Origin } from '../../../protocol/session/state.ts';
-import type { SequencedFrame } from '../../../protocol/wire/frames.ts';
+import type { InnerTimes, SequencedFrame } from '../../../protocol/wire/frames.ts';
 import { checkValid } from '../../valid-record.mjs';
 
 export const RING = '00112233445566778899aabbccddeeff';
@@ -28,6 +28,17 @@ export const PARTIAL = 0x00040680;
 
 const zero = { progress: 0, errors: 0, dones: 0, merged: 0, lost: 0, innerUs: 0, innerMaxUs: 0 };
 type Counts = Partial<typeof zero>;
+const noTimes = {
+  progressUs: 0,
+  progressMaxUs: 0,
+  errorUs: 0,
+  errorMaxUs: 0,
+  doneUs: 0,
+  doneMaxUs: 0,
+};
+/** Left out: the shim does not count by method. */
+const timed = (times?: Partial<InnerTimes>): { innerTimes?: InnerTimes } =>
+  times === undefined ? {} : { innerTimes: { ...noTimes, ...times } };
 
 /** Frames of one session, in order; `at()` sets the seconds since its `open`. */
 export class Script {
@@ -114,17 +125,19 @@ export class Script {
     return { kind: 'note', ...this.#header(), key, value };
   }
 
-  merged(counts: Counts, newest: object = {}): SequencedFrame {
+  merged(counts: Counts, newest: object = {}, times?: Partial<InnerTimes>): SequencedFrame {
     const call = { call: 0, timeUs: this.nowUs, index: 0, max: 0, marks: 0, text: null, ...newest };
-    return { kind: 'merged', ...this.#header(), counters: { ...zero, ...counts }, newest: call };
+    const counters = { ...zero, ...counts };
+    return { kind: 'merged', ...this.#header(), counters, newest: call, ...timed(times) };
   }
 
-  close(counts: Counts = {}): SequencedFrame {
+  close(counts: Counts = {}, times?: Partial<InnerTimes>): SequencedFrame {
     const { progress, errors, dones } = this.#calls;
     return {
       kind: 'close',
       ...this.#header(),
       counters: { ...zero, progress, errors, dones, ...counts },
+      ...timed(times),
     };
   }
 

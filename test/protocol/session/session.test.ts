@@ -9,6 +9,7 @@ import {
   processGone,
   tick,
 } from '../../../protocol/session/session.ts';
+import { restoreSession, snapshotSession } from '../../../protocol/session/snapshot.ts';
 import type { Open, SequencedFrame } from '../../../protocol/wire/frames.ts';
 import {
   Log,
@@ -224,6 +225,50 @@ describe('a session ends once', () => {
       state: 'ended',
       outcome: 'ok_with_errors',
       duration_us: 3 * SECOND,
+    });
+  });
+
+  test('with the time in each method of Outlook, whatever told of it last', () => {
+    const run = begin();
+    const { script } = run;
+    feed(run, script.at(1).inner(1, 0, 150_000), script.inner(2, 0x80004005, 7));
+    // Slots and `merged` come late, or not at all, and only grow.
+    const times = { progressUs: 400_000, progressMaxUs: 160_000, errorUs: 7, errorMaxUs: 7 };
+    feed(run, script.merged({ innerUs: 400_007, innerMaxUs: 160_000 }, {}, times));
+    const inner = (): unknown => run.state.innerTimes.map(({ us, maxUs }) => [us, maxUs]);
+    const merged = [
+      [400_000, 160_000],
+      [7, 7],
+      [0, 0],
+    ];
+    expect(inner()).toEqual(merged);
+    feed(run, script.merged({}, {}, { progressUs: 300_000 }));
+    expect(inner()).toEqual(merged);
+    feed(run, script.at(2).inner(3, 0, 900_000), script.done(S_OK));
+    const restored = restoreSession(JSON.parse(JSON.stringify(snapshotSession(run.state))));
+    expect(restored?.innerTimes).toEqual(run.state.innerTimes);
+    feed(
+      run,
+      script.close({ innerUs: 1_300_207 }, { ...times, doneUs: 900_200, doneMaxUs: 900_000 }),
+    );
+    expect(run.log.last().totals).toMatchObject({
+      inner_us: 1_300_207,
+      inner_max_us: 900_000,
+      inner_share: 0.65,
+      inner_by_method: {
+        Progress: { us: 400_000, max_us: 160_000, share: 0.2 },
+        Error: { us: 7, max_us: 7, share: 0 },
+        Done: { us: 900_200, max_us: 900_000, share: 0.45 },
+      },
+    });
+  });
+
+  test('with the time in a method that only slow calls tell of, from a shim that counts none', () => {
+    const run = begin();
+    feed(run, run.script.at(1).inner(1, 0, 150_000), run.script.done(S_OK), run.script.close());
+    expect(run.log.last().totals).toMatchObject({
+      inner_us: 150_000,
+      inner_by_method: { Progress: { us: 150_000, max_us: 150_000, share: 0.15 } },
     });
   });
 

@@ -37,7 +37,7 @@ class Image {
     this.seq = seq;
     this.unit = unit;
     this.bytes.write('MAPIRING', 0, 'latin1');
-    this.bytes.writeUInt32LE(1, 8);
+    this.bytes.writeUInt32LE(2, 8);
     this.bytes.writeUInt32LE(RING_DATA_OFFSET, 12);
     this.bytes.write('cd'.repeat(16), 16, 'hex');
     this.u64(32, dataBytes);
@@ -241,9 +241,9 @@ describe('readRing() finds', () => {
       const at = 4096 + n * 768;
       image.bytes.writeUInt32LE(state, at);
       image.u64(at + 8, session).u64(at + 16, 77);
-      for (let counter = 0; counter < 7; counter += 1)
+      for (let counter = 0; counter < 11; counter += 1)
         image.u64(at + 24 + counter * 8, counter + 1);
-      image.bytes.writeUInt32LE(whole, at + 84);
+      image.bytes.writeUInt32LE(whole, at + 116);
       const copy = at + (whole === 2 ? 448 : 128);
       image.u64(copy, 9).u64(copy + 8, 88);
       image.bytes.writeUInt32LE(3, copy + 16);
@@ -270,12 +270,20 @@ describe('readRing() finds', () => {
       dones: 3,
       merged: 4,
       lost: 5,
-      innerUs: 6,
-      innerMaxUs: 7,
+      innerUs: 6 + 8 + 10,
+      innerMaxUs: 11,
+    };
+    const innerTimes = {
+      progressUs: 6,
+      progressMaxUs: 7,
+      errorUs: 8,
+      errorMaxUs: 9,
+      doneUs: 10,
+      doneMaxUs: 11,
     };
     const newest = { call: 9, timeUs: 88, index: 3, max: 4, marks: 0 };
     const none = { call: 0, timeUs: 0, index: 0, max: 0, marks: 0, text: null };
-    const common = { kind: 'slot', timeUs: 77, counters };
+    const common = { kind: 'slot', timeUs: 77, counters, innerTimes };
     expect(read.slots).toEqual([
       { ...common, session: 1, closing: false, newest: { ...newest, text: 'Zoë' } },
       { ...common, session: 2, closing: true, newest: { ...newest, text: null } },
@@ -298,7 +306,7 @@ describe('readRing() refuses', () => {
     ['a file without data', new Image().bytes.subarray(0, RING_DATA_OFFSET), 'malformed'],
     ['a file that is too large', Buffer.alloc(RING_FILE_BYTES + 1), 'malformed'],
     ['another magic', changed(({ bytes }) => bytes.write('x', 0)), 'malformed'],
-    ['another layout', changed(({ bytes }) => bytes.writeUInt32LE(2, 8)), 'version'],
+    ['another layout', changed(({ bytes }) => bytes.writeUInt32LE(1, 8)), 'version'],
     ['another offset', changed(({ bytes }) => bytes.writeUInt32LE(4096, 12)), 'malformed'],
     ['more data than there is', changed((image) => image.u64(32, 4104)), 'malformed'],
     ['odd data', changed((image) => image.u64(32, 4095)), 'malformed'],
