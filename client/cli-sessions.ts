@@ -20,7 +20,7 @@ export interface Wiring {
   ) => Promise<void>;
 }
 
-const SESSION = 'an id, a unique prefix, or ^0 for the newest';
+export const SESSION = 'an id, a unique prefix, or ^0 for the newest';
 const RECORDING = 'a recording; - is stdin';
 const journal = (): Option =>
   new Option('--journal <path>', "somebody else's journal, or a bundle of the doctor");

@@ -3,12 +3,13 @@ import { Command, CommanderError, Option } from 'commander';
 import { addExportCommands } from './cli-export.ts';
 import { addServiceCommands } from './cli-service.ts';
 import { addSessionCommands } from './cli-sessions.ts';
+import { addWaitCommands } from './cli-wait.ts';
 import { flagHelp, KEYS, type Key } from './config/keys.ts';
 import { find, openSources } from './config/sources.ts';
 import { CliError, EXIT, type ExitCode, exitCodesHelp } from './exit.ts';
 import { type Io, OutputClosed } from './io.ts';
 import { type GlobalFlags, type Settings, settle } from './settings.ts';
-import { nearest, parseTime } from './values.ts';
+import { nearest, parseSince } from './values.ts';
 import { packageVersion } from './version.ts';
 
 /** @returns The exit code. Throws nothing but what is a bug of ours. */
@@ -116,7 +117,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     .option('--fleet', 'all machines that export to the stream of export.nats.*', false)
     .option('--no-start', 'do not start a daemon')
     .action(async (session: string | undefined, options: TailFlags, command: Command) => {
-      const sinceMs = options.since === undefined ? undefined : since(options.since);
+      const sinceMs = options.since === undefined ? undefined : parseSince(options.since);
       if (options.after !== undefined && !/^\d{1,9}:\d{1,15}$/.test(options.after)) {
         const text = 'expected segment:offset as in the field "cursor" of a record';
         throw new CliError(EXIT.usage, `Cannot read --after: ${text}, got "${options.after}"`);
@@ -158,6 +159,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     );
 
   addSessionCommands({ program, io, leaf, perform });
+  addWaitCommands({ program, io, leaf, perform });
 
   leaf(
     program.command('recover').argument('<path>', 'a ring file, or a directory of them'),
@@ -301,13 +303,6 @@ function refuseForFleet(session: string | undefined, options: TailFlags): void {
     EXIT.usage,
     `Cannot follow a fleet with ${given}: expected --all, --since or --json beside --fleet`,
   );
-}
-
-function since(text: string): number {
-  const time = parseTime(text, new Date());
-  if (time !== undefined) return time;
-  const expected = 'RFC 3339 such as 2026-01-31T10:00:00Z, a duration ago such as 10m, or today';
-  throw new CliError(EXIT.usage, `Cannot read --since: expected ${expected}, got "${text}"`);
 }
 
 function unknownCommand(program: Command, word: string): CliError {

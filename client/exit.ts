@@ -26,7 +26,7 @@ const MEANING: ReadonlyMap<ExitCode, string> = new Map([
   [EXIT.timeout, '--timeout passed'],
   [EXIT.syncFailed, 'a watched sync failed, or a contract check found a fault'],
   [EXIT.syncWithErrors, 'one ended ok_with_errors or warned'],
-  [EXIT.syncStalled, 'one was abandoned'],
+  [EXIT.syncStalled, 'one was abandoned, or was stalled when --timeout passed'],
   [EXIT.permission, 'permission, or the state directory belongs to somebody else'],
   [EXIT.version, 'versions do not fit'],
   [EXIT.problems, 'doctor found problems'],

@@ -100,6 +100,10 @@ export function exitCodeOf(outcomes: Iterable<string>): number {
   return order.find((code) => found.has(code)) ?? EXIT.done;
 }
 
+/** No end of another session can change the exit code: whoever only waits for it need not wait. */
+export const isDecided = (outcomes: Iterable<string>): boolean =>
+  exitCodeOf(outcomes) === EXIT.syncFailed;
+
 const OUTCOME_CODE: ReadonlyMap<string, number> = new Map<string, number>([
   ['ok', EXIT.done],
   ['ok_with_errors', EXIT.syncWithErrors],

@@ -1,6 +1,6 @@
-/** Starts a daemon in the background and waits until it answers. */
+/** Starts a daemon in the background and waits until it answers; stops one and waits until it is gone. */
 import { spawn } from 'node:child_process';
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { prepareStateDir, statePaths } from '../daemon/platform/paths.ts';
 import { Connection, type Place } from './connection.ts';
@@ -65,6 +65,49 @@ export async function connectOrStart(io: Io, place: Place, start: boolean): Prom
     const none = (error as { exitCode?: number }).exitCode === EXIT.noDaemon;
     if (!none || !start) throw error;
     return startDaemon(io, place);
+  }
+}
+
+const STOP_TIMEOUT_MS = 10_000;
+const STOP_POLL_MS = 20;
+
+/**
+ * Tells the daemon to stop, and returns when it has written everything and its process is gone.
+ *
+ * @param connection Is closed in any case.
+ * @throws {CliError} exit 4 if it does not end in time.
+ */
+export async function stopDaemon(connection: Connection, place: Place): Promise<void> {
+  const { pid } = connection.daemon;
+  try {
+    connection.send({ kind: 'stop' });
+    const until = performance.now() + (place.timeoutMs ?? STOP_TIMEOUT_MS);
+    const late = setTimeout(() => connection.close(), until - performance.now());
+    while (await connection.next()) {
+      // Whatever it still says; the connection ends when it does.
+    }
+    clearTimeout(late);
+    const { endpoint } = statePaths(place.stateDir, place.env as NodeJS.ProcessEnv);
+    // One in this very process has no death to wait for.
+    const lives = (): boolean => (pid === process.pid ? existsSync(endpoint) : isAlive(pid));
+    while (lives()) {
+      if (performance.now() > until) {
+        const text = `Cannot stop the daemon (pid ${pid}): expected it to end, got no answer`;
+        throw new CliError(EXIT.timeout, text, 'Give it longer with --timeout, or end its process');
+      }
+      await sleep(STOP_POLL_MS);
+    }
+  } finally {
+    connection.close();
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
 

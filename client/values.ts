@@ -1,4 +1,5 @@
 /** What a user may spell on the command line: durations, times, globs. */
+import { CliError, EXIT } from './exit.ts';
 
 const UNIT_MS: ReadonlyMap<string, number> = new Map([
   ['ms', 1],
@@ -36,6 +37,14 @@ export function parseTime(text: string, now: Date): number | undefined {
   // JavaScript reads a bare date as UTC, and a person means the day where he is.
   const time = Date.parse(spelled.length === 10 ? `${spelled}T00:00` : spelled);
   return Number.isNaN(time) ? undefined : time;
+}
+
+/** The value of a `--since`. @throws {CliError} exit 2 if it is no time. */
+export function parseSince(text: string): number {
+  const time = parseTime(text, new Date());
+  if (time !== undefined) return time;
+  const expected = 'RFC 3339 such as 2026-01-31T10:00:00Z, a duration ago such as 10m, or today';
+  throw new CliError(EXIT.usage, `Cannot read --since: expected ${expected}, got "${text}"`);
 }
 
 /** `*` any text, `?` any one character; the whole text, whatever its case. Linear in both sizes. */

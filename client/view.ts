@@ -132,6 +132,10 @@ export class View {
     this.#isLost = true;
   }
 
+  get stalledCount(): number {
+    return [...this.#sessions.values()].filter(({ live }) => live.state === 'stalled').length;
+  }
+
   get endedCount(): number {
     return [...this.outcomes.values()].reduce((sum, n) => sum + n, 0);
   }

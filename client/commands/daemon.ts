@@ -1,7 +1,4 @@
 /** `daemon run`, `start`, `stop`. (`daemon status` is in status.ts.) */
-import { existsSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { statePaths } from '../../daemon/platform/paths.ts';
 import { exportSettings } from '../config/exports.ts';
 import { KEYS, type Key } from '../config/keys.ts';
 import { type Found, find, type Sources } from '../config/sources.ts';
@@ -10,7 +7,7 @@ import { CliError, EXIT } from '../exit.ts';
 import type { DaemonOptions, Io } from '../io.ts';
 import { say } from '../messages.ts';
 import type { Settings } from '../settings.ts';
-import { startDaemon } from '../start.ts';
+import { startDaemon, stopDaemon } from '../start.ts';
 import { packageVersion } from '../version.ts';
 
 const placeOf = (settings: Settings, io: Io): Place => ({
@@ -114,44 +111,12 @@ export async function daemonStart(settings: Settings, io: Io): Promise<number> {
   }
 }
 
-const STOP_TIMEOUT_MS = 10_000;
-const POLL_MS = 20;
-
 /** Returns when the daemon has written everything and is gone, so that another can start. */
 export async function daemonStop(settings: Settings, io: Io): Promise<number> {
   const place = placeOf(settings, io);
   const connection = await Connection.open(place);
   const { pid, stateDir } = connection.daemon;
-  try {
-    connection.send({ kind: 'stop' });
-    const until = performance.now() + (settings.timeoutMs ?? STOP_TIMEOUT_MS);
-    const late = setTimeout(() => connection.close(), until - performance.now());
-    while (await connection.next()) {
-      // Whatever it still says; the connection ends when it does.
-    }
-    clearTimeout(late);
-    const { endpoint } = statePaths(place.stateDir, place.env as NodeJS.ProcessEnv);
-    // One in this very process has no death to wait for.
-    const lives = (): boolean => (pid === process.pid ? existsSync(endpoint) : isAlive(pid));
-    while (lives()) {
-      if (performance.now() > until) {
-        const text = `Cannot stop the daemon (pid ${pid}): expected it to end, got no answer`;
-        throw new CliError(EXIT.timeout, text, 'Give it longer with --timeout, or end its process');
-      }
-      await sleep(POLL_MS);
-    }
-  } finally {
-    connection.close();
-  }
+  await stopDaemon(connection, place);
   const facts = { state: 'stopped', pid, state_dir: stateDir };
   return report(`Stopped the daemon (pid ${pid}, ${stateDir})`, facts, settings, io);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,22 +1,17 @@
 /** `tail`: bars in a terminal, a line for each change in a pipe, records with --json. */
 import { statePaths } from '../../daemon/platform/paths.ts';
-import type { LiveSession } from '../../protocol/records/record.ts';
-import { type DaemonFacts, WANT } from '../../protocol/wire/clients.ts';
-import { Connection, type Place } from '../connection.ts';
+import type { DaemonFacts } from '../../protocol/wire/clients.ts';
+import type { Place } from '../connection.ts';
 import { EXIT } from '../exit.ts';
 import { type FeedEvent, follow } from '../feed.ts';
+import { findSession } from '../find-session.ts';
 import type { Io } from '../io.ts';
-import { cursorAt, journalEnd, newestRecords, parseRecord } from '../journal.ts';
+import { cursorAt, journalEnd, parseRecord } from '../journal.ts';
 import { say } from '../messages.ts';
+import { patience } from '../patience.ts';
 import { Dashboard } from '../render/dashboard.ts';
 import { PlainLines } from '../render/plain.ts';
-import {
-  type Candidate,
-  exitCodeOf,
-  makeSelector,
-  resolveSession,
-  type Selector,
-} from '../selection.ts';
+import { exitCodeOf, isDecided, makeSelector, type Selector } from '../selection.ts';
 import type { Settings } from '../settings.ts';
 import { connectOrStart } from '../start.ts';
 import { type FeedRecord, View } from '../view.ts';
@@ -51,15 +46,9 @@ export interface Renderer {
 
 /** With --exit-on-done somebody waits for an answer: a daemon that stays away is one. */
 const PATIENCE_MS = 60_000;
-/** Ended sessions among which SESSION is looked for. */
-const HISTORY = 1000;
 
 export async function tail(options: TailOptions, settings: Settings, io: Io): Promise<number> {
-  const stopped = io.interrupted();
-  // --timeout ends the whole command; its own limit for answers stays.
-  const late =
-    settings.timeoutMs === undefined ? undefined : AbortSignal.timeout(settings.timeoutMs);
-  const signal = late ? AbortSignal.any([stopped, late]) : stopped;
+  const { stopped, signal } = patience(settings, io);
   const place: Place = { stateDir: settings.stateDir, env: io.env, signal };
   const ending = (): number => (stopped.aborted ? EXIT.interrupted : EXIT.timeout);
   try {
@@ -69,48 +58,10 @@ export async function tail(options: TailOptions, settings: Settings, io: Io): Pr
     if (id !== undefined && id.ended !== undefined)
       return showEnded(id.ended, options, settings, io);
     const code = await watch(options, id?.id, settings, io, place);
-    return signal.aborted ? ending() : code;
+    return signal.aborted && code !== EXIT.syncStalled ? ending() : code;
   } catch (error) {
     if (signal.aborted) return ending();
     throw error;
-  }
-}
-
-interface Found {
-  readonly id: string;
-  /** Its last record, if it has ended. */
-  readonly ended?: FeedRecord;
-}
-
-/** Looks among the live sessions and those of the journal. */
-async function findSession(text: string, place: Place): Promise<Found> {
-  const live = await liveSessions(place);
-  const { journal } = statePaths(place.stateDir, place.env as NodeJS.ProcessEnv);
-  const ends = newestRecords(journal, 'session.ended', HISTORY);
-  const candidates: Candidate[] = [
-    ...live,
-    ...ends.flatMap(({ session, time, duration_us = 0 }) => {
-      const opened = new Date(Date.parse(time) - duration_us / 1000).toISOString();
-      return session ? [{ ...session, opened }] : [];
-    }),
-  ];
-  const id = resolveSession(text, candidates);
-  const ended = ends.find(({ session }) => session?.id === id);
-  return ended ? { id, ended } : { id };
-}
-
-async function liveSessions(place: Place): Promise<LiveSession[]> {
-  const connection = await Connection.open(place);
-  try {
-    connection.send({ kind: 'subscribe', wants: WANT.sessions, after: null });
-    const sessions: LiveSession[] = [];
-    for (;;) {
-      const frame = await connection.next();
-      if (frame?.kind === 'session') sessions.push(frame.session);
-      else if (frame === undefined || frame.kind === 'current') return sessions;
-    }
-  } finally {
-    connection.close();
   }
 }
 
@@ -151,8 +102,11 @@ async function watch(
       const idle = view.isCurrent && view.sessions.size === 0 && view.endedCount > 0;
       // One session by its id can't come again.
       if (idle && (options.exitOnDone || id !== undefined)) break;
+      if (options.exitOnDone && isDecided(view.outcomes.keys())) break;
     }
-    return options.exitOnDone ? exitCodeOf(view.outcomes.keys()) : EXIT.done;
+    if (!options.exitOnDone) return EXIT.done;
+    const hangs = place.signal?.aborted && !io.interrupted().aborted && view.stalledCount > 0;
+    return hangs ? EXIT.syncStalled : exitCodeOf(view.outcomes.keys());
   } finally {
     await renderer.end(view);
   }
