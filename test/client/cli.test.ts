@@ -101,8 +101,8 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
 });
 
 describe('help', () => {
-  const looking = ['show', 'diff', 'check', 'record', 'replay', 'decode', 'recover'];
-  const commands = ['tail', 'status', ...looking, 'hresult'];
+  const looking = ['show', 'diff', 'check', 'record', 'replay', 'decode'];
+  const commands = ['tail', 'status', ...looking, 'wait', 'run', 'recover', 'hresult'];
   const groups = {
     daemon: ['run', 'start', 'stop', 'status'],
     service: ['install', 'uninstall', 'status'],
