@@ -152,8 +152,9 @@ class Random {
   std::uint64_t state_;
 };
 
-// Keeps must-frames within the reserve of the ring where no daemon gets round to taking them, as on a
-// machine with much else to do: a full ring loses frames, and rightly, but that is another schedule.
+// Keeps must-frames within the reserve of the ring where no daemon gets round to taking them, as on
+// a machine with much else to do: a full ring loses frames, and rightly, but that is another
+// schedule.
 class Allowance {
  public:
   // Whether a thread may make calls that cause so many must-frames.
@@ -239,7 +240,8 @@ void Call(mapisync::ProgressCallback* callback, Entry* entry, std::uint32_t thre
   }
 }
 
-// For a session: its `open`, `done` and `close`, and what the inner callback adds. Waits for its turn.
+// For a session: its `open`, `done` and `close`, and what the inner callback adds. Waits for its
+// turn.
 bool MayBegin() {
   while (!Stopped()) {
     if (allowance.Take(4)) return true;
