@@ -20,6 +20,19 @@ export function exportSettings(sources: Sources): ExportSettings[] {
   }
   const nats = natsSettings(sources);
   if (nats) found.push(nats);
+  const url = value(KEYS.exportOtlpUrl);
+  if (url !== undefined) {
+    const headers = value(KEYS.exportOtlpHeaders);
+    const ca = value(KEYS.exportOtlpCa);
+    found.push({
+      name: 'otlp',
+      kind: 'otlp',
+      text: value(KEYS.exportOtlpText) ?? 'token',
+      url,
+      ...(headers === undefined ? {} : { headers }),
+      ...(ca === undefined ? {} : { ca }),
+    });
+  }
   return found;
 }
 

@@ -70,6 +70,16 @@ const absolutePath = {
     isAbsolute(text) && text.length <= MAX_TEXT ? text : undefined,
 };
 
+/** @param protocols With their colon. */
+const isUrl = (text: string, protocols: readonly string[]): boolean => {
+  try {
+    const { protocol, hostname } = new URL(text);
+    return protocols.includes(protocol) && hostname !== '' && text.length <= MAX_TEXT;
+  } catch {
+    return false;
+  }
+};
+
 /** A port is a must: a server that is found only by luck is found too late. */
 const NATS_SERVER = /^(nats|tls):\/\/[^\s,/]+:\d{1,5}$/;
 
@@ -259,6 +269,34 @@ export const KEYS = {
     variable: 'MAPISYNC_EXPORT_NATS_CREDENTIALS',
     what: 'a credentials file',
     fallback: 'none',
+    ofDaemon: true,
+    ...absolutePath,
+  }),
+  exportOtlpUrl: key({
+    name: 'export.otlp.url',
+    variable: 'MAPISYNC_EXPORT_OTLP_URL',
+    what: 'the log, spans and figures to an OpenTelemetry receiver, by HTTP with protobuf',
+    expected: 'http://HOST:PORT or https://HOST:PORT, without /v1/logs',
+    fallback: 'none',
+    ofDaemon: true,
+    schema: { type: 'string' },
+    parse: (text) =>
+      isUrl(text, ['http:', 'https:']) && !/\/v1\/\w+\/?$/.test(text) ? text : undefined,
+  }),
+  exportOtlpText: textPolicy('otlp'),
+  exportOtlpHeaders: key({
+    name: 'export.otlp.headers',
+    variable: 'MAPISYNC_EXPORT_OTLP_HEADERS',
+    what: 'a file with NAME: VALUE lines, for what authorizes',
+    fallback: 'none',
+    ofDaemon: true,
+    ...absolutePath,
+  }),
+  exportOtlpCa: key({
+    name: 'export.otlp.ca',
+    variable: 'MAPISYNC_EXPORT_OTLP_CA',
+    what: "a file with the authority of the receiver's certificate",
+    fallback: "the system's authorities",
     ofDaemon: true,
     ...absolutePath,
   }),

@@ -37,3 +37,16 @@ export class SinkError extends Error {
     this.reason = reason;
   }
 }
+
+/** Codes of Node and OpenSSL for a certificate or a handshake that is wrong. */
+export const isTlsCode = (code: string): boolean =>
+  /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/.test(code);
+
+/** An error and what caused it, outermost first. */
+export function causesOf(error: unknown): { name: string; message: string; code?: unknown }[] {
+  const chain: { name: string; message: string; code?: unknown }[] = [];
+  for (let at = error; at instanceof Error && chain.length < 5; at = at.cause) {
+    chain.push(at as Error & { code?: unknown });
+  }
+  return chain;
+}

@@ -6,6 +6,7 @@ import type { RecordDraft } from '../../protocol/records/record.ts';
 import type { Cursor } from '../journal-files.ts';
 import { machineTokens } from '../platform/token-key.ts';
 import { Exporter } from './exporter.ts';
+import type { OtlpState } from './otlp-sink.ts';
 import type { Sink } from './sink.ts';
 
 export interface WorkerSetup {
@@ -28,15 +29,21 @@ export type FromWorker =
   | { readonly type: 'record'; readonly draft: RecordDraft }
   | { readonly type: 'status'; readonly exports: readonly ExportStatus[] };
 
-/** @param host As it leaves. */
-async function openSink(settings: ExportSettings, host: string): Promise<Sink> {
+/** @param host As it leaves. @returns What opens it, again and again. */
+function opener(settings: ExportSettings, host: string): () => Promise<Sink> {
   switch (settings.kind) {
     case 'file':
-      return (await import('./file-sink.ts')).openFileSink(settings);
+      return async () => (await import('./file-sink.ts')).openFileSink(settings);
     case 'nats':
-      return (await import('./nats-sink.ts')).openNatsSink(settings, host);
-    default:
-      throw new Error(`Cannot export to ${settings.kind}`);
+      return async () => (await import('./nats-sink.ts')).openNatsSink(settings, host);
+    case 'otlp': {
+      let state: OtlpState | undefined;
+      return async () => {
+        const { OtlpState, openOtlpSink } = await import('./otlp-sink.ts');
+        state ??= new OtlpState();
+        return openOtlpSink(settings, state);
+      };
+    }
   }
 }
 
@@ -54,7 +61,7 @@ async function serve(setup: WorkerSetup, port: MessagePort): Promise<void> {
         journalDir: setup.journalDir,
         cursorDir: setup.cursorDir,
         privacy: privacyOf(settings.text, token),
-        open: () => openSink(settings, settings.text === 'plain' ? setup.host : token(setup.host)),
+        open: opener(settings, settings.text === 'plain' ? setup.host : token(setup.host)),
         record: (draft) => tell({ type: 'record', draft }),
         changed: tellStatus,
       }),

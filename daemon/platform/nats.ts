@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { ConnectionOptions, NatsConnection } from '@nats-io/transport-node';
 import type { ExportCause } from '../../protocol/records/record.ts';
-import { SinkError } from '../export/sink.ts';
+import { causesOf, isTlsCode, SinkError } from '../export/sink.ts';
 
 export interface NatsPlace {
   readonly servers: readonly string[];
@@ -118,19 +118,17 @@ async function ensureStream(jsm: JetStreamManager, name: string): Promise<void> 
   }
 }
 
-const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/;
-
 /** What a failure of the library, the server or the network means to whoever has to mend it. */
 export function natsError(error: unknown, { servers, credentials, ca }: NatsPlace): SinkError {
   if (error instanceof SinkError) return error;
-  const chain = causes(error);
+  const chain = causesOf(error);
   const words = chain.map(({ message }) => message).join(': ');
   const names = chain.map(({ name }) => name);
   const codes = chain.map(({ code }) => String(code ?? ''));
   const make = (reason: ExportCause, hint: string): SinkError =>
     new SinkError(reason, `Cannot use NATS at ${servers.join(', ')}: ${words}. ${hint}`, error);
   const has = (name: string): boolean => names.includes(name);
-  if (codes.some((code) => TLS_CODE.test(code)) || /certificate|tls/i.test(words)) {
+  if (codes.some(isTlsCode) || /certificate|tls/i.test(words)) {
     return make('tls', `Is ${ca ?? 'the authority of its certificate'} the right one?`);
   }
   if (has('AuthorizationError') || has('PermissionViolationError') || /authoriz/i.test(words)) {
@@ -148,12 +146,4 @@ export function natsError(error: unknown, { servers, credentials, ca }: NatsPlac
     return make('refused', 'Is JetStream switched on there?');
   }
   return make('unreachable', 'It is tried again');
-}
-
-function causes(error: unknown): { name: string; message: string; code?: unknown }[] {
-  const chain: { name: string; message: string; code?: unknown }[] = [];
-  for (let at = error; at instanceof Error && chain.length < 5; at = at.cause) {
-    chain.push(at as Error & { code?: unknown });
-  }
-  return chain;
 }

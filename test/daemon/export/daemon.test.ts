@@ -2,11 +2,13 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { run } from '../../../client/cli.ts';
 import type { ExportSettings } from '../../../protocol/records/exports.ts';
 import { keptIo } from '../../client/builders.ts';
 import {
+  cleanUp,
   FakeShim,
   journalOf,
   kill,
@@ -16,6 +18,8 @@ import {
   tempDir,
   until,
 } from '../support.ts';
+import { hasNats, NatsServer, storedMessages } from './nats-server.ts';
+import { Receiver } from './receiver.mjs';
 import { exported } from './support.ts';
 
 /** One session after another, each with texts of its own. @returns The texts. */
@@ -46,7 +50,15 @@ test('a daemon that is killed again and again exports each record once, and no t
   const root = tempDir();
   const stateDir = join(root, 'Jane Roe state');
   const dir = join(root, 'out');
-  const exports: ExportSettings[] = [{ name: 'file', kind: 'file', text: 'token', dir }];
+  const receiver = new Receiver();
+  cleanUp(() => receiver.close());
+  const exports: ExportSettings[] = [
+    { name: 'file', kind: 'file', text: 'token', dir },
+    { name: 'otlp', kind: 'otlp', text: 'token', url: await receiver.listen() },
+  ];
+  const nats = hasNats ? await new NatsServer().start() : undefined;
+  const place = { servers: [nats?.url ?? ''] };
+  if (nats) exports.push({ name: 'nats', kind: 'nats', text: 'token', ...place });
   const names: string[] = [];
   for (let round = 0; round < 3; round++) {
     const daemon = await spawnDaemon(stateDir, { exports });
@@ -55,15 +67,36 @@ test('a daemon that is killed again and again exports each record once, and no t
   }
   const daemon = await spawnDaemon(stateDir, { exports });
   names.push(...(await sessions(stateDir, 64, 'JANE.EXE')));
+  // What a daemon says last may wait for its next start; nothing before it does.
+  const logs = () => new Set(receiver.logs.map(({ attributes }) => attributes['log.record.uid']));
+  const wanted = ids(journalOf(stateDir));
+  const isDone = async () => {
+    const uids = logs();
+    return (
+      wanted.every((id) => uids.has(id)) &&
+      exported(dir).length >= wanted.length &&
+      (!nats || (await storedMessages(place)).length >= wanted.length)
+    );
+  };
+  while (!(await isDone())) await sleep(20);
   await kill(daemon, 'SIGTERM');
-  expect(ids(exported(dir))).toEqual(ids(journalOf(stateDir)));
+  const own = ids(journalOf(stateDir));
+  const files = ids(exported(dir));
+  expect(files).toEqual(own.slice(0, files.length));
+  const stored = nats ? await storedMessages(place) : [];
+  expect(stored.map(({ id }) => id)).toEqual(own.slice(0, stored.length));
+  expect([...logs()].filter((id) => !own.includes(id as string))).toEqual([]);
   expect(names.length).toBeGreaterThan(1000);
   const text = readFileSync(join(dir, 'mapisync.000001.jsonl'), 'utf8');
-  expect(text).not.toMatch(/jane|roe/i);
-  expect(text).not.toContain(JSON.stringify(hostname()));
+  const left = [text, ...receiver.bytes.map(String), ...stored.map((one) => JSON.stringify(one))];
+  for (const one of left) {
+    expect(one).not.toMatch(/jane|roe/i);
+    expect(one).not.toContain(JSON.stringify(hostname()));
+  }
+  for (const { resource } of receiver.logs) expect(resource['host.name']).toMatch(/^~/);
   // The journal of the user has them all.
-  const own = JSON.stringify(journalOf(stateDir));
-  expect(names.filter((name) => !own.includes(name))).toEqual([]);
+  const whole = JSON.stringify(journalOf(stateDir));
+  expect(names.filter((name) => !whole.includes(name))).toEqual([]);
 });
 
 test('a place that cannot be written is said once, shown by status, and caught up with when it is mended', async () => {
@@ -96,7 +129,11 @@ test('a place that cannot be written is said once, shown by status, and caught u
   );
   await kill(daemon, 'SIGTERM');
   const records = journalOf(stateDir);
-  expect(exported(dir)).toEqual(records);
+  const there = exported(dir);
+  expect(there).toEqual(records.slice(0, there.length));
+  expect(ids(there)).toContain(
+    records.find(({ event_name }) => event_name === 'export.failed')?.event_id,
+  );
   const said = records.filter(({ event_name }) => event_name.startsWith('export.'));
   expect(said.map(({ event_name }) => event_name)).toEqual(['export.failed', 'export.caught_up']);
 });

@@ -23,6 +23,7 @@ export class HandJournal {
   /** Ids of the records that an exporter has to bring, in order. */
   readonly ids: string[] = [];
   #segment = 1;
+  #lines = 0;
 
   constructor() {
     mkdirSync(this.dir);
@@ -33,7 +34,7 @@ export class HandJournal {
   grow(count: number): { segment: number; offset: number } {
     let lines = '';
     for (let at = 0; at < count; at++) {
-      const line = REAL_LINES[(this.ids.length + at) % REAL_LINES.length]!;
+      const line = REAL_LINES[this.#lines++ % REAL_LINES.length]!;
       const id = `0011223344556677-${this.ids.length + 1}`;
       lines += `${line.replace(/"event_id":"[^"]+"/, `"event_id":"${id}"`)}\n`;
       if (isSnapshot(line)) continue;
