@@ -1,7 +1,7 @@
 /** The part of the command line about mapisync itself: its settings, its service, its health. */
 import type { Command } from 'commander';
 import type { Wiring } from './cli-sessions.ts';
-import { EXIT } from './exit.ts';
+import { CliError, EXIT } from './exit.ts';
 
 export function addServiceCommands({ program, io, leaf, perform }: Wiring): void {
   const service = program
@@ -136,6 +136,32 @@ export function addServiceCommands({ program, io, leaf, perform }: Wiring): void
         command,
         async () => (await import('./commands/config.ts')).configShowSchema(io),
         skipBad,
+      ),
+    );
+
+  leaf(
+    program.command('completion').argument('<shell>', 'bash, zsh, fish or powershell'),
+    [],
+    'source <(mapisync completion bash)',
+    'mapisync completion fish > ~/.config/fish/completions/mapisync.fish',
+  )
+    .summary('a script that completes commands in your shell')
+    .description('Print a script that completes commands and options in your shell.')
+    .action((shell: string, _: unknown, command: Command) =>
+      perform(
+        command,
+        async () => {
+          const { completionScript, SHELLS } = await import('./completion.ts');
+          const known = SHELLS.find((one) => one === shell);
+          if (known === undefined) {
+            const expected = `${SHELLS.slice(0, -1).join(', ')} or ${SHELLS.at(-1)}`;
+            const text = `Cannot complete for "${shell}": expected ${expected}`;
+            throw new CliError(EXIT.usage, text);
+          }
+          await io.stdout.write(completionScript(program, known));
+          return EXIT.done;
+        },
+        { skipBad: true },
       ),
     );
 }

@@ -68,6 +68,7 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
     [['daemon', 'run', '--record-keep', '33'], /Cannot read --record-keep: expected 0 to 32/],
     [['daemon'], /expected run, start, stop or status, got nothing/],
     [['config'], /expected list, path, validate or schema, got nothing/],
+    [['completion', 'tcsh'], /expected bash, zsh, fish or powershell/],
     [['daemon', 'strt'], /unknown command 'strt'\n {2}Did you mean start\?/],
     [['tail', '--since', 'yesterday'], /Cannot read --since: expected RFC 3339 .* got "yesterday"/],
     [['tail', '--after', '12'], /Cannot read --after: expected segment:offset .* got "12"/],
@@ -111,17 +112,18 @@ describe('help', () => {
   const inner = Object.entries(groups).flatMap(([group, names]) =>
     names.map((name) => [group, name]),
   );
-  test.for([[], ...[...commands, 'doctor', 'version'].map((name) => [name]), ...inner])(
-    'of %j has options, two examples and the exit codes',
-    async (words) => {
-      const { code, out, err } = await mapisync([...words, '--help']);
-      expect([code, err]).toEqual([0, '']);
-      expect(out).toMatch(/Options:\n/);
-      expect(out).toMatch(/\nExamples:\n {2}mapisync .*\n {2}mapisync .*\n/);
-      expect(out).toMatch(/\nExit codes:\n +0 {2}done\n/);
-      expect(out).toMatch(/--state-dir <dir>/);
-    },
-  );
+  test.for([
+    [],
+    ...[...commands, 'doctor', 'completion', 'version'].map((name) => [name]),
+    ...inner,
+  ])('of %j has options, two examples and the exit codes', async (words) => {
+    const { code, out, err } = await mapisync([...words, '--help']);
+    expect([code, err]).toEqual([0, '']);
+    expect(out).toMatch(/Options:\n/);
+    expect(out).toMatch(/\nExamples:\n {2}.*mapisync .*\n {2}mapisync .*\n/);
+    expect(out).toMatch(/\nExit codes:\n +0 {2}done\n/);
+    expect(out).toMatch(/--state-dir <dir>/);
+  });
 
   test('lists what there is and nothing else', async () => {
     const { out } = await mapisync(['--help']);
@@ -133,6 +135,7 @@ describe('help', () => {
       'service',
       'doctor',
       'config',
+      'completion',
       'export',
       'metrics',
       'version',
