@@ -109,7 +109,8 @@ MAPISYNC_API void* mapisync_tee(void* callback, const mapisync_options* options)
  * &options); return S_OK; C:    *ppv = mapisync_wrap(&self->sync, &options); return S_OK; Each
  * SynchronizeInBackground is a session: its flags, its result, and a tee around the callback in the
  * MAPISIB that the provider gets to see. That is a copy, which lives until the last Release of the
- * callback; Outlook's own is left alone.
+ * callback; Outlook's own is left alone. A provider that keeps the callback without a reference of
+ * its own may use it up to its first Done.
  *
  * sync: the provider's IMAPISync. Borrowed for the call; what is returned has a reference of its
  * own. options: may be NULL. The names are copied. Returns an IMAPISync with one reference. It

@@ -18,6 +18,10 @@ std::atomic<Callback*> live[kMaxSessionsPerRing];
 std::atomic<Callback*> husks[Callback::kMaxHusks];
 std::atomic<std::uint32_t> next_husk;
 
+// Those that their provider borrows. Whoever takes one out gives its reference back.
+std::atomic<Callback*> borrowed[Callback::kMaxBorrowed];
+std::atomic<std::uint32_t> next_borrowed;
+
 // {5024A386-2D44-486A-81A8-8F0ECB6071DD}
 constexpr std::uint32_t kGuidChars = 38;
 void FormatGuid(const Guid& guid, char out[kGuidChars]) noexcept {
@@ -100,15 +104,53 @@ void Callback::NoteOnce(std::atomic<bool>* noted, Text key, Text value) noexcept
 }
 
 std::uint32_t Callback::AddRef() noexcept {
+  owned_.fetch_add(1, std::memory_order_relaxed);
   return refs_.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
 std::uint32_t Callback::Release() noexcept {
+  owned_.fetch_sub(1, std::memory_order_relaxed);
+  return Drop();
+}
+
+void Callback::Hold() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+
+std::uint32_t Callback::Drop() noexcept {
   const std::uint32_t left = refs_.fetch_sub(1, std::memory_order_acq_rel) - 1;
   // A husk's own calls count references too.
   if (left != 0 || husk_.exchange(true, std::memory_order_relaxed)) return left;
   BecomeHusk();
   return 0;
+}
+
+void Callback::LetGo(Hresult result) noexcept {
+  // One that failed has begun nothing, and one that holds a reference says itself when it is done.
+  const bool may_borrow = result >= 0 && is_tee() && owned_.load(std::memory_order_acquire) == 1;
+  if (!may_borrow || done_.load()) {
+    Release();
+    return;
+  }
+  Hold();
+  borrowed_.store(true, std::memory_order_relaxed);
+  const std::uint32_t at = next_borrowed.fetch_add(1, std::memory_order_relaxed) % kMaxBorrowed;
+  Callback* const oldest = borrowed[at].exchange(this);
+  if (oldest != nullptr) oldest->Release();
+  // A Done that came back meanwhile may not have found it there.
+  if (done_.load()) TakeBack();
+  Drop();
+}
+
+void Callback::TakeBack() noexcept {
+  for (std::atomic<Callback*>& entry : borrowed) {
+    Callback* self = this;
+    if (entry.load() == this && entry.compare_exchange_strong(self, nullptr)) Release();
+  }
+}
+
+void Callback::NoteBorrowed(const char* method) noexcept {
+  const bool is_first = borrowed_.exchange(false, std::memory_order_relaxed);
+  if (!is_first || owned_.load(std::memory_order_relaxed) != 1) return;
+  if (has_session_) session_.Note(Literal("borrowed"), Literal(method));
 }
 
 void Callback::BecomeHusk() noexcept {
@@ -150,30 +192,33 @@ void Callback::Returned(Hresult result, std::uint64_t duration_us, const void* e
 // middle of it, from inside or beside.
 Hresult Callback::Progress(const char16_t* text, std::uint32_t index,
                            std::uint32_t index_max) noexcept {
-  AddRef();
+  Hold();
+  if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Progress");
   const std::uint64_t call = recording_.load(std::memory_order_relaxed)
                                  ? session_.Progress(text, index, index_max)
                                  : Late("Progress");
   const Hresult result = Forward(Method::kProgress, call, [&]() noexcept {
     return settings_.inner->Progress(text, index, index_max);
   });
-  Release();
+  Drop();
   return result;
 }
 
 Hresult Callback::Error(Hresult error, const char16_t* text) noexcept {
-  AddRef();
+  Hold();
+  if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Error");
   const std::uint64_t call = recording_.load(std::memory_order_relaxed)
                                  ? session_.Error(static_cast<std::uint32_t>(error), text)
                                  : Late("Error");
   const Hresult result =
       Forward(Method::kError, call, [&]() noexcept { return settings_.inner->Error(error, text); });
-  Release();
+  Drop();
   return result;
 }
 
 Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
-  AddRef();
+  Hold();
+  if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Done");
   const std::uint64_t call =
       recording_.load(std::memory_order_relaxed)
           ? session_.Done(static_cast<std::uint32_t>(done), Match(thread_done_event))
@@ -185,7 +230,9 @@ Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
       !event_closed_.exchange(true, std::memory_order_relaxed)) {
     CloseHandleValue(thread_done_event);
   }
-  Release();
+  done_.store(true);
+  TakeBack();
+  Drop();
   return result;
 }
 

@@ -5,6 +5,9 @@
 // After its last Release the object is a husk for a while: it keeps its memory, calls nobody, and
 // answers S_OK. A provider that gives one reference too many back may have got away with it as long
 // as Outlook held one of its own; it must not crash because of us. The first such call is noted.
+//
+// A provider behind a wrap may also borrow: keep the pointer out of MAPISIB without a reference of
+// its own, as Outlook holds one. Then ours stands in for Outlook's until Done has come back.
 #ifndef MAPISYNC_SRC_CALLBACK_H_
 #define MAPISYNC_SRC_CALLBACK_H_
 
@@ -37,6 +40,8 @@ class Callback final : public ProgressCallback {
   };
   // How many objects stay husks at a time; with one more the oldest is freed.
   static constexpr std::uint32_t kMaxHusks = 64;
+  // How many may be borrowed at a time; with one more the oldest is let go.
+  static constexpr std::uint32_t kMaxBorrowed = 64;
 
   // Memory for one, with one reference. Null if there is none. The session is opened by the caller.
   // sib: if not null, its first ulSize bytes are copied, with the object as their punkCallBack;
@@ -57,6 +62,9 @@ class Callback final : public ProgressCallback {
   // SynchronizeInBackground returned. event: *phSyncDoneEvent, to compare Done's handle with from
   // now on.
   void Returned(Hresult result, std::uint64_t duration_us, const void* event) noexcept;
+  // Once, after Returned(): gives back the reference that Create() gave, at the latest when Done
+  // has come back if the provider goes on without a reference of its own.
+  void LetGo(Hresult result) noexcept;
 
   Hresult MAPISYNC_CALL QueryInterface(const Guid& iid, void** object) noexcept override;
   std::uint32_t MAPISYNC_CALL AddRef() noexcept override;
@@ -70,6 +78,10 @@ class Callback final : public ProgressCallback {
   explicit Callback(const Settings& settings) noexcept : settings_(settings) {}
   ~Callback() = default;  // Release() and Abandon() only.
 
+  void Hold() noexcept;
+  std::uint32_t Drop() noexcept;
+  void TakeBack() noexcept;
+  void NoteBorrowed(const char* method) noexcept;
   void NoteOnce(std::atomic<bool>* noted, Text key, Text value) noexcept;
   void BecomeHusk() noexcept;
   std::uint64_t Late(const char* method) noexcept;
@@ -77,7 +89,10 @@ class Callback final : public ProgressCallback {
   template <typename Call>
   Hresult Forward(Method method, std::uint64_t call, Call&& inner) noexcept;
 
-  std::atomic<std::uint32_t> refs_{1};
+  std::atomic<std::uint32_t> refs_{1};   // With those that calls hold while they run.
+  std::atomic<std::uint32_t> owned_{1};  // Without.
+  std::atomic<bool> done_{false};        // A Done has come back.
+  std::atomic<bool> borrowed_{false};    // Until that was noted.
   std::atomic<bool> iid_noted_{false};
   std::atomic<bool> late_noted_{false};
   std::atomic<bool> event_closed_{false};

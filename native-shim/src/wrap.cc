@@ -88,7 +88,7 @@ Hresult Wrap::SynchronizeInBackground(mapisync_mapisib* sib) noexcept {
   const Hresult result = inner_->SynchronizeInBackground(teed ? run->sib() : sib);
   if (run != nullptr) {
     run->Returned(result, NowUs() - since_us, EventOf(sib, sib_bytes));
-    run->Release();
+    run->LetGo(result);
   }
   Release();
   return result;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <string>
@@ -123,6 +124,7 @@ class Inner final : public ProgressCallback {
 
   std::atomic<std::uint32_t> refs{1};
   std::mutex mutex;  // Guards calls.
+  std::function<void()> during;
   std::map<std::thread::id, std::string> calls;
 
  private:
@@ -131,6 +133,7 @@ class Inner final : public ProgressCallback {
     std::snprintf(line, sizeof line, "%s %p %u %u\n", method, pointer, a, b);
     const std::lock_guard<std::mutex> guard(mutex);
     calls[std::this_thread::get_id()] += line;
+    if (during) during();
     // A result of its own for each call, so that mixed up ones are seen.
     return static_cast<Hresult>(a * 31 + b);
   }
@@ -197,6 +200,12 @@ struct Fixture {
   mapisync_mapisib sib = {};
 };
 
+// The callback as a provider uses it that takes no reference.
+ProgressCallback* Borrow(mapisync_mapisib* sib) {
+  return static_cast<ProgressCallback*>(sib->punkCallBack);
+}
+void Done(mapisync_mapisib* sib) { Borrow(sib)->Done(nullptr, kOk); }
+
 void KeepsTheProvidersIdentity() {
   Fixture f;
   CHECK_EQ(f.provider.refs.load(), 2u);
@@ -221,7 +230,10 @@ void ReturnsWhatTheProviderReturns() {
     Records records;
     f.provider.run = [&](mapisync_mapisib*) { return result; };
     CHECK_EQ(f.sync->SynchronizeInBackground(&f.sib), result);
-    CHECK_EQ(records.Kinds(3), std::string("open returned close"));
+    // One that has not failed may go on.
+    if (result >= 0) Done(f.provider.seen);
+    CHECK_EQ(records.Kinds(3),
+             std::string(result >= 0 ? "open returned note done close" : "open returned close"));
   }
 }
 
@@ -288,6 +300,102 @@ void LivesOnWithTheProvidersThread() {
   }
 }
 
+// Without us such a provider works for as long as Outlook holds a reference.
+void LendsTheCallback() {
+  for (const bool asks : {false, true}) {
+    Fixture f;
+    Records records;
+    f.provider.run = [&](mapisync_mapisib* sib) {
+      if (asks) CallbackIn(sib)->Release();
+      return kOk;
+    };
+    CHECK_EQ(f.sync->SynchronizeInBackground(&f.sib), kOk);
+    CHECK_EQ(f.inner.refs.load(), 2u);
+    ProgressCallback* const callback = Borrow(f.provider.seen);
+    std::thread([&] {
+      CHECK_EQ(callback->Progress(u"x", 1, 2), 31 + 2);
+      CHECK_EQ(callback->Error(3, nullptr), 3 * 31);
+      CHECK_EQ(f.provider.seen.load()->ulFlags, kFlags);
+      CHECK_EQ(callback->Done(nullptr, 4), 4 * 31);
+      // Outlook has let go of it, so that nobody may hand this on.
+      CHECK_EQ(callback->Done(nullptr, 5), kOk);
+    }).join();
+    CHECK_EQ(f.inner.refs.load(), 1u);
+    CHECK_EQ(f.inner.calls.size(), std::size_t{1});
+    CHECK_EQ(records.Kinds(10), std::string("open returned note progress inner error inner done "
+                                            "inner close note"));
+    CHECK_EQ(records.Elements(Kind::kNote).substr(0, 9),
+             "\xa8"
+             "borrowed");
+    CHECK_EQ(records.Elements(Kind::kNote, 1).substr(0, 19),
+             "\xb2"
+             "used_after_release");
+  }
+}
+
+// Calls that run while the provider returns hold references too; those are not the provider's.
+void LendsItToACallThatIsUnderWay() {
+  Fixture f;
+  std::atomic<bool> inside{false};
+  std::atomic<bool> returned{false};
+  f.inner.during = [&] {
+    inside = true;
+    while (!returned) std::this_thread::yield();
+  };
+  std::thread thread;
+  f.provider.run = [&](mapisync_mapisib* sib) {
+    ProgressCallback* const callback = Borrow(sib);
+    thread = std::thread([callback] {
+      callback->Progress(nullptr, 1, 2);
+      CHECK_EQ(callback->Progress(nullptr, 3, 4), 3 * 31 + 4);
+      callback->Done(nullptr, kOk);
+    });
+    while (!inside) std::this_thread::yield();
+    return kOk;
+  };
+  CHECK_EQ(f.sync->SynchronizeInBackground(&f.sib), kOk);
+  returned = true;
+  thread.join();
+}
+
+// Whichever comes first, the reference is given back once; the fixture and the sanitizers look.
+void LetsGoOnceWhenDoneComesWithTheReturn() {
+  for (int round = 0; round < 100; round++) {
+    Fixture f;
+    Records records;
+    std::atomic<bool> go{false};
+    std::thread thread;
+    f.provider.run = [&](mapisync_mapisib* sib) {
+      ProgressCallback* const callback = Borrow(sib);
+      thread = std::thread([&go, callback] {
+        while (!go) std::this_thread::yield();
+        callback->Done(nullptr, kOk);
+      });
+      go = true;
+      for (int i = 0; i < round % 50; i++) std::this_thread::yield();
+      return kOk;
+    };
+    f.sync->SynchronizeInBackground(&f.sib);
+    thread.join();
+    CHECK_EQ(f.inner.refs.load(), 1u);
+    if (check::failures > 0) return;
+  }
+}
+
+void LendsSoManyAndNotMore() {
+  constexpr std::size_t kMany = Callback::kMaxBorrowed + 1;
+  std::vector<std::unique_ptr<Fixture>> all;
+  for (std::size_t i = 0; i < kMany; i++) {
+    all.push_back(std::make_unique<Fixture>());
+    CHECK_EQ(all[i]->sync->SynchronizeInBackground(&all[i]->sib), kOk);
+  }
+  for (std::size_t i = 0; i < kMany; i++) {
+    CHECK_EQ(all[i]->inner.refs.load(), i == 0 ? 1u : 2u);
+    Done(all[i]->provider.seen);
+    CHECK_EQ(all[i]->inner.calls.size(), std::size_t{i == 0 ? 0u : 1u});
+  }
+}
+
 void DoneMayComeFirst() {
   Fixture f;
   Records records;
@@ -338,9 +446,9 @@ void PassesOnWhatItCannotTee() {
       {"flags only just not", no_session - 1, Row::kOwn, false, "open note returned close"},
       {"flags only", no_session, Row::kOwn, false, "open note returned close"},
       {"all but the callback", no_event - 1, Row::kOwn, false, "open note returned close"},
-      {"no event", no_event, Row::kOwn, true, "open returned close"},
-      {"a newer one", whole + 40, Row::kOwn, true, "open returned close"},
-      {"the largest", Wrap::kMaxSibBytes, Row::kOwn, true, "open returned close"},
+      {"no event", no_event, Row::kOwn, true, "open done returned close"},
+      {"a newer one", whole + 40, Row::kOwn, true, "open done returned close"},
+      {"the largest", Wrap::kMaxSibBytes, Row::kOwn, true, "open done returned close"},
       {"one byte more", Wrap::kMaxSibBytes + 1, Row::kOwn, false, "open note returned close"},
       {"nonsense", 0xffffffff, Row::kOwn, false, "open note returned close"},
   };
@@ -359,13 +467,14 @@ void PassesOnWhatItCannotTee() {
       CHECK_EQ(sib != &newer.known, row.teed);
       if (!row.teed) return kOk;
       CHECK(sib->punkCallBack != before.known.punkCallBack);
+      Done(sib);
       sib->punkCallBack = before.known.punkCallBack;
       CHECK(std::memcmp(sib, &before, row.size) == 0);
       return kOk;
     };
     CHECK_EQ(f.sync->SynchronizeInBackground(&newer.known), kOk);
     CHECK(std::memcmp(&newer, &before, sizeof newer) == 0);
-    CHECK_EQ(records.Kinds(3), std::string(row.kinds));
+    CHECK_EQ(records.Kinds(row.teed ? 4 : 3), std::string(row.kinds));
     const std::string open = records.Elements(Kind::kOpen);
     CHECK_EQ(open[1] == '\xc0', row.size < no_session);
     CHECK_EQ(open.back(), row.teed ? '\1' : '\0');
@@ -392,12 +501,14 @@ void RunsNestedAndAtOnce() {
   Fixture f;
   Records nested;
   int depth = 0;
-  f.provider.run = [&](mapisync_mapisib*) {
-    return ++depth < 3 ? f.sync->SynchronizeInBackground(&f.sib) + 1 : Hresult{0};
+  f.provider.run = [&](mapisync_mapisib* sib) {
+    const Hresult result = ++depth < 3 ? f.sync->SynchronizeInBackground(&f.sib) + 1 : Hresult{0};
+    Done(sib);
+    return result;
   };
   CHECK_EQ(f.sync->SynchronizeInBackground(&f.sib), 2);
-  CHECK_EQ(nested.Kinds(9),
-           std::string("open open open returned close returned close returned close"));
+  CHECK_EQ(nested.Kinds(12), std::string("open open open done returned close done returned close "
+                                         "done returned close"));
   Records beside;
   f.provider.run = [](mapisync_mapisib* sib) {
     ProgressCallback* const callback = CallbackIn(sib);
@@ -437,6 +548,7 @@ void WithoutMemoryItIsNotThere() {
     auto* const sync = static_cast<Sync*>(mapisync_wrap(static_cast<Sync*>(&f.provider), nullptr));
     const Hresult result = sync->SynchronizeInBackground(&f.sib);
     mallocs_left = -1;
+    if (teed) Done(f.provider.seen);
     CHECK_EQ(result, 7);
     CHECK_EQ(sync == &f.provider, left == 0);
     CHECK_EQ(teed, left == 2);
@@ -456,6 +568,7 @@ void WithoutASlotItPassesOn() {
   for (ProgressCallback* sink : sinks) sink->Release();
   CHECK_EQ(f.sync->SynchronizeInBackground(&f.sib), kOk);
   CHECK(f.provider.seen != &f.sib);
+  Done(f.provider.seen);
 }
 
 // Random calls of several threads, few enough for all to fit into the ring, each with a seed of its
@@ -562,6 +675,11 @@ int main() {
         {"the callback in a copy of MAPISIB is a tee", mapisync::TeesTheCallback},
         {"tee and copy live on with the provider's thread",
          mapisync::LivesOnWithTheProvidersThread},
+        {"a provider may go on without a reference", mapisync::LendsTheCallback},
+        {"a call under way is no reference of the provider's",
+         mapisync::LendsItToACallThatIsUnderWay},
+        {"Done beside the return lets go once", mapisync::LetsGoOnceWhenDoneComesWithTheReturn},
+        {"the oldest of too many is let go", mapisync::LendsSoManyAndNotMore},
         {"Done may come before the provider returns", mapisync::DoneMayComeFirst},
         {"Release() inside the call is survived", mapisync::LetsTheHostReleaseInside},
         {"what cannot be teed is passed on", mapisync::PassesOnWhatItCannotTee},
