@@ -1,10 +1,8 @@
 /** Reads the journal where it lies, newest segment first. Needs no daemon. */
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { listSegments, readLines, segmentPath } from '../daemon/journal-files.ts';
 import type { FeedRecord } from './view.ts';
 
-const SEGMENT_NAME = /^mapisync\.(\d{6,9})\.jsonl$/;
-const CHUNK_BYTES = 1_048_576;
 const NEWLINE = 10;
 
 export interface JournalLine {
@@ -13,59 +11,31 @@ export interface JournalLine {
   readonly cursor: string;
 }
 
-const segmentPath = (dir: string, segment: number): string =>
-  join(dir, `mapisync.${String(segment).padStart(6, '0')}.jsonl`);
-
 /** Numbers of the segments, newest first. Empty if there is no journal. */
 export function segments(dir: string): number[] {
-  let names: string[];
   try {
-    names = readdirSync(dir);
+    return listSegments(dir).reverse();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   }
-  const numbers = names.flatMap((name) => {
-    const digits = SEGMENT_NAME.exec(name)?.[1];
-    return digits ? [Number(digits)] : [];
-  });
-  return numbers.sort((a, b) => b - a);
 }
 
 /** Whole lines of a segment in order. A last line without its end is still being written. */
 export function* journalLines(dir: string, segment: number): Generator<JournalLine> {
-  let fd: number;
   try {
-    fd = openSync(segmentPath(dir, segment), 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return; // Trimmed meanwhile.
-    throw error;
-  }
-  try {
-    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-    let rest = Buffer.alloc(0);
-    let read = 0;
-    for (;;) {
-      const size = readSync(fd, chunk, 0, chunk.length, read);
-      if (size === 0) return;
-      const bytes = Buffer.concat([rest, chunk.subarray(0, size)]);
-      const base = read - rest.length;
-      read += size;
-      let start = 0;
-      for (;;) {
-        const end = bytes.indexOf(NEWLINE, start);
-        if (end < 0) break;
-        yield {
-          line: bytes.toString('utf8', start, end),
-          cursor: `${segment}:${base + end + 1}`,
-        };
-        start = end + 1;
-      }
-      rest = bytes.subarray(start);
+    for (const { line, end } of readLines(segmentPath(dir, segment))) {
+      yield { line, cursor: `${segment}:${end}` };
     }
-  } finally {
-    closeSync(fd);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error; // Trimmed meanwhile.
   }
+}
+
+/** The journal's own bytes, with the cursor as their last field. */
+export function withCursor(line: string, cursor: string): string {
+  const brace = line.lastIndexOf('}');
+  return `${line.slice(0, brace)},"cursor":${JSON.stringify(cursor)}}`;
 }
 
 /** A line as a record; undefined if it is none. */

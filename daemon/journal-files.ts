@@ -1,6 +1,15 @@
-/** The journal on disk: names of segments, cursors, and reading lines back. */
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
-import { join } from 'node:path';
+/** The journal on disk: names of segments, cursors, and reading lines back. For its readers too. */
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 
 const SEGMENT_NAME = /^mapisync\.([0-9]{6,9})\.jsonl$/;
 const MAX_SEGMENT_NUMBER = 999_999_999;
@@ -32,6 +41,24 @@ export function parseCursor(text: string): Cursor | undefined {
   if (!match) return undefined;
   const segment = Number(match[1]);
   return segment <= MAX_SEGMENT_NUMBER ? { segment, offset: Number(match[2]) } : undefined;
+}
+
+/** @returns undefined if there is no such file. What it holds may be no cursor. */
+export function readCursorFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return undefined;
+  }
+}
+
+/** Replaces the file whole, so that it holds the old place or the new one. */
+export function writeCursorFile(path: string, cursor: Cursor): void {
+  // A name that the journal's retention takes for no reader.
+  const scratch = join(dirname(path), `.${basename(path)}.new`);
+  writeFileSync(scratch, `${formatCursor(cursor)}\n`, { mode: 0o600 });
+  renameSync(scratch, path);
 }
 
 const CHUNK_BYTES = 262_144;

@@ -10,7 +10,7 @@ import { CliError, EXIT } from '../exit.ts';
 import { follow } from '../feed.ts';
 import { findHistory, storyOf } from '../history.ts';
 import type { Io } from '../io.ts';
-import { type JournalLine, journalEnd, journalLines, parseRecord, segments } from '../journal.ts';
+import { type JournalLine, journalEnd, journalLines, parseRecord, segments, withCursor } from '../journal.ts';
 import { writeJunit } from '../junit.ts';
 import { say } from '../messages.ts';
 import { patience } from '../patience.ts';
@@ -20,7 +20,6 @@ import { exitCodeOf, isDecided } from '../selection.ts';
 import type { Settings } from '../settings.ts';
 import { startDaemon, stopDaemon } from '../start.ts';
 import { View } from '../view.ts';
-import { withCursor } from './tail.ts';
 
 export interface RunOptions {
   readonly junit?: string;

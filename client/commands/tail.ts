@@ -6,7 +6,7 @@ import { EXIT } from '../exit.ts';
 import { type FeedEvent, follow } from '../feed.ts';
 import { findSession } from '../find-session.ts';
 import type { Io } from '../io.ts';
-import { cursorAt, journalEnd, parseRecord } from '../journal.ts';
+import { cursorAt, journalEnd, parseRecord, withCursor } from '../journal.ts';
 import { say } from '../messages.ts';
 import { patience } from '../patience.ts';
 import { Dashboard } from '../render/dashboard.ts';
@@ -187,10 +187,4 @@ function makeRenderer(settings: Settings, io: Io, replays: boolean): Renderer {
     message,
     end: () => {},
   };
-}
-
-/** The journal's own bytes, with the cursor as their last field. */
-export function withCursor(line: string, cursor: string): string {
-  const brace = line.lastIndexOf('}');
-  return `${line.slice(0, brace)},"cursor":${JSON.stringify(cursor)}}`;
 }

@@ -5,7 +5,7 @@ import { CliError, EXIT } from '../exit.ts';
 import { type FeedEvent, follow } from '../feed.ts';
 import { findSession } from '../find-session.ts';
 import type { Io } from '../io.ts';
-import { cursorAt, journalEnd, parseRecord } from '../journal.ts';
+import { cursorAt, journalEnd, parseRecord, withCursor } from '../journal.ts';
 import { writeJunit } from '../junit.ts';
 import { say } from '../messages.ts';
 import { patience } from '../patience.ts';
@@ -14,7 +14,6 @@ import { exitCodeOf, isDecided } from '../selection.ts';
 import type { Settings } from '../settings.ts';
 import { connectOrStart } from '../start.ts';
 import { type FeedRecord, View } from '../view.ts';
-import { withCursor } from './tail.ts';
 
 export const CONDITIONS = ['ended', 'idle', 'opened'] as const;
 

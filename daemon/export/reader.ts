@@ -1,14 +1,15 @@
 /** Reads the journal's segments from a cursor on, up to what is durable. */
-import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FinishedRecord } from '../../protocol/records/line.ts';
 import {
   type Cursor,
-  formatCursor,
   listSegments,
   parseCursor,
+  readCursorFile,
   readLines,
   segmentPath,
+  writeCursorFile,
 } from '../journal-files.ts';
 import { MAX_BATCH_BYTES, MAX_BATCH_RECORDS } from './limits.ts';
 
@@ -93,26 +94,17 @@ function sizeOf(path: string): number {
 /** A reader's saved place: replaced whole, so that it is the old one or the new one. */
 export class SavedCursor {
   readonly #path: string;
-  readonly #scratch: string;
 
   constructor(dir: string, name: string) {
     this.#path = join(dir, name);
-    // A name that the journal's retention takes for no reader.
-    this.#scratch = join(dir, `.${name}.new`);
   }
 
   /** @returns The beginning, if nothing was saved yet or it makes no sense. */
   load(): Cursor {
-    try {
-      return parseCursor(readFileSync(this.#path, 'utf8').trim()) ?? { segment: 0, offset: 0 };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      return { segment: 0, offset: 0 };
-    }
+    return parseCursor(readCursorFile(this.#path) ?? '') ?? { segment: 0, offset: 0 };
   }
 
   save(cursor: Cursor): void {
-    writeFileSync(this.#scratch, `${formatCursor(cursor)}\n`, { mode: 0o600 });
-    renameSync(this.#scratch, this.#path);
+    writeCursorFile(this.#path, cursor);
   }
 }

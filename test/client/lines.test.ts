@@ -1,6 +1,6 @@
 // Lines for pipes, the live screen's bytes, and what is told apart in a feed.
 import { describe, expect, test } from 'vitest';
-import { withCursor } from '../../client/commands/tail.ts';
+import { withCursor } from '../../client/journal.ts';
 import { PlainLines } from '../../client/render/plain.ts';
 import { Screen, taskbar } from '../../client/render/screen.ts';
 import { exitCodeOf, makeSelector, resolveSession } from '../../client/selection.ts';
