@@ -22,7 +22,7 @@ export interface Wiring {
 
 export const SESSION = 'an id, a unique prefix, or ^0 for the newest';
 const RECORDING = 'a recording; - is stdin';
-const journal = (): Option =>
+export const journal = (): Option =>
   new Option('--journal <path>', "somebody else's journal, or a bundle of the doctor");
 
 interface JournalFlag {

@@ -4,7 +4,7 @@ import { SESSION, type Wiring } from './cli-sessions.ts';
 import type { RunOptions } from './commands/run.ts';
 import type { WaitOptions } from './commands/wait.ts';
 import { CliError, EXIT } from './exit.ts';
-import { parseSince } from './values.ts';
+import { readTime } from './values.ts';
 
 /** How a sync ended that somebody waited for. */
 const SYNC_CODES = [
@@ -40,7 +40,7 @@ export function addWaitCommands({ program, io, leaf, perform }: Wiring): void {
     .option('--no-start', 'do not start a daemon')
     .action((session: string | undefined, flags: WaitFlags, command: Command) => {
       const { all, since, ...options } = flags;
-      const sinceMs = since === undefined ? {} : { sinceMs: parseSince(since) };
+      const sinceMs = since === undefined ? {} : { sinceMs: readTime('--since', since) };
       const chosen = session ?? (options.any ? '--any' : all ? '--all' : undefined);
       if (options.for !== 'ended' && chosen !== undefined) {
         const text = `Cannot wait for ${chosen} to be ${options.for}: expected --for ended`;

@@ -1,6 +1,7 @@
 /** The command line: what there is to type, and how it ends. Commands are loaded when they run. */
 import { Command, CommanderError, Option } from 'commander';
 import { addExportCommands } from './cli-export.ts';
+import { addJournalCommands, checkCursor } from './cli-journal.ts';
 import { addServiceCommands } from './cli-service.ts';
 import { addSessionCommands } from './cli-sessions.ts';
 import { addWaitCommands } from './cli-wait.ts';
@@ -9,7 +10,7 @@ import { find, openSources } from './config/sources.ts';
 import { CliError, EXIT, type ExitCode, exitCodesHelp } from './exit.ts';
 import { type Io, OutputClosed } from './io.ts';
 import { type GlobalFlags, type Settings, settle } from './settings.ts';
-import { nearest, parseSince } from './values.ts';
+import { nearest, readTime } from './values.ts';
 import { packageVersion } from './version.ts';
 
 /** @returns The exit code. Throws nothing but what is a bug of ours. */
@@ -117,11 +118,8 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     .option('--fleet', 'all machines that export to the stream of export.nats.*', false)
     .option('--no-start', 'do not start a daemon')
     .action(async (session: string | undefined, options: TailFlags, command: Command) => {
-      const sinceMs = options.since === undefined ? undefined : parseSince(options.since);
-      if (options.after !== undefined && !/^\d{1,9}:\d{1,15}$/.test(options.after)) {
-        const text = 'expected segment:offset as in the field "cursor" of a record';
-        throw new CliError(EXIT.usage, `Cannot read --after: ${text}, got "${options.after}"`);
-      }
+      const sinceMs = options.since === undefined ? undefined : readTime('--since', options.since);
+      if (options.after !== undefined) checkCursor(options.after);
       const { since: _, fleet, ...given } = options;
       if (fleet) {
         refuseForFleet(session, options);
@@ -158,6 +156,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
       ),
     );
 
+  addJournalCommands({ program, io, leaf, perform });
   addSessionCommands({ program, io, leaf, perform });
   addWaitCommands({ program, io, leaf, perform });
 

@@ -96,20 +96,26 @@ export function cursorAt(dir: string, sinceMs: number): string | undefined {
   return numbers[0] === first ? undefined : before;
 }
 
-/** How much is looked through for the end of the last whole line: more than one line can have. */
-const TAIL_BYTES = 65_536;
+/** How much is looked through for the end of a line: more than one line can have. */
+const LINE_WINDOW_BYTES = 65_536;
+
+/** Where the line begins that holds the byte at `offset`: there itself, if it is the first of one. */
+export function lineStart(path: string, offset: number): number {
+  const fd = openSync(path, 'r');
+  try {
+    const end = Math.min(offset, fstatSync(fd).size);
+    const bytes = Buffer.alloc(Math.min(end, LINE_WINDOW_BYTES));
+    const from = end - bytes.length;
+    const size = readSync(fd, bytes, 0, bytes.length, from);
+    return from + bytes.subarray(0, size).lastIndexOf(NEWLINE) + 1;
+  } finally {
+    closeSync(fd);
+  }
+}
 
 /** The cursor of now; undefined if there is no journal yet. */
 export function journalEnd(dir: string): string | undefined {
   const [newest] = segments(dir);
   if (newest === undefined) return undefined;
-  const fd = openSync(segmentPath(dir, newest), 'r');
-  try {
-    const from = Math.max(0, fstatSync(fd).size - TAIL_BYTES);
-    const bytes = Buffer.alloc(TAIL_BYTES);
-    const size = readSync(fd, bytes, 0, TAIL_BYTES, from);
-    return `${newest}:${from + bytes.subarray(0, size).lastIndexOf(NEWLINE) + 1}`;
-  } finally {
-    closeSync(fd);
-  }
+  return `${newest}:${lineStart(segmentPath(dir, newest), Number.MAX_SAFE_INTEGER)}`;
 }

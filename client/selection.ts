@@ -66,7 +66,7 @@ export function resolveSession(text: string, sessions: readonly Candidate[]): st
         'at most ^-1',
         'one that was recorded',
       ),
-      'See what there is: mapisync status',
+      'See what there is: mapisync sessions',
     );
   }
   if (!/^[0-9a-f]{1,16}$/i.test(text)) {
@@ -81,7 +81,7 @@ export function resolveSession(text: string, sessions: readonly Candidate[]): st
     throw new CliError(
       EXIT.usage,
       `Cannot find session "${text}": none of the ${distinct.size} known begins with it`,
-      'See what there is: mapisync status',
+      'See what there is: mapisync sessions',
     );
   }
   const some = matches.slice(0, 3).map(({ id }) => id);
@@ -112,3 +112,6 @@ const OUTCOME_CODE: ReadonlyMap<string, number> = new Map<string, number>([
   ['abandoned', EXIT.syncStalled],
   ['cancelled', EXIT.syncCancelled],
 ]);
+
+/** How a session can end. */
+export const OUTCOMES: readonly string[] = [...OUTCOME_CODE.keys()];

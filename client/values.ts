@@ -39,12 +39,12 @@ export function parseTime(text: string, now: Date): number | undefined {
   return Number.isNaN(time) ? undefined : time;
 }
 
-/** The value of a `--since`. @throws {CliError} exit 2 if it is no time. */
-export function parseSince(text: string): number {
+/** The value of a flag that takes a time. @throws {CliError} exit 2 if it is none. */
+export function readTime(flag: string, text: string): number {
   const time = parseTime(text, new Date());
   if (time !== undefined) return time;
   const expected = 'RFC 3339 such as 2026-01-31T10:00:00Z, a duration ago such as 10m, or today';
-  throw new CliError(EXIT.usage, `Cannot read --since: expected ${expected}, got "${text}"`);
+  throw new CliError(EXIT.usage, `Cannot read ${flag}: expected ${expected}, got "${text}"`);
 }
 
 /** `*` any text, `?` any one character; the whole text, whatever its case. Linear in both sizes. */

@@ -10,7 +10,14 @@ import { CliError, EXIT } from '../exit.ts';
 import { follow } from '../feed.ts';
 import { findHistory, storyOf } from '../history.ts';
 import type { Io } from '../io.ts';
-import { type JournalLine, journalEnd, journalLines, parseRecord, segments, withCursor } from '../journal.ts';
+import {
+  type JournalLine,
+  journalEnd,
+  journalLines,
+  parseRecord,
+  segments,
+  withCursor,
+} from '../journal.ts';
 import { writeJunit } from '../junit.ts';
 import { say } from '../messages.ts';
 import { patience } from '../patience.ts';

@@ -108,9 +108,15 @@ function wanted(rows: readonly Row[], column: Column): number {
  * @param columns Of the terminal.
  * @param before The last layout: numbers keep their place, since a column that held a longer one
  * does not shrink again.
+ * @param least Narrower terminals are taken for one of this width.
  */
-export function layOut(rows: readonly Row[], columns: number, before?: Layout): Layout {
-  const room = Math.max(columns, MIN_COLUMNS) - 1; // The last column makes some terminals wrap.
+export function layOut(
+  rows: readonly Row[],
+  columns: number,
+  before?: Layout,
+  least = MIN_COLUMNS,
+): Layout {
+  const room = Math.max(columns, least) - 1; // The last column makes some terminals wrap.
   const want = {} as Widths;
   for (const column of ORDER) {
     const kept = WHOLE.has(column) ? (before?.widths[column] ?? 0) : 0;

@@ -42,6 +42,11 @@ export class PlainLines {
     return this.#line(live.opened, live, state.trimEnd());
   }
 
+  /** The line of a session that nobody saw end. */
+  unknown(live: LiveSession): string {
+    return this.#line(live.opened, live, `no end, last ${this.#progress(live.progress)}`);
+  }
+
   /** The line of a record; undefined if it says nothing new. */
   record(record: FeedRecord): string | undefined {
     const what = this.#what(record);

@@ -106,6 +106,18 @@ export function endedRow({ live }: Watched, theme: Theme): Row {
   };
 }
 
+/** The row of a session that nobody saw end. */
+export function unknownRow({ live }: Watched, theme: Theme): Row {
+  const detail = `no end in the journal, last ${countsOf(live)}`;
+  const end = clock(live.duration_us);
+  return {
+    ...endedRow({ live, atMs: 0, errors: new Map(), otherErrors: 0 }, theme),
+    mark: '?',
+    style: 'dim',
+    span: { start: detail, end, from: 'text', to: 'eta' },
+  };
+}
+
 /** `MAPI_E_NETWORK_ERROR 0x80040115`; a name that is only the number is not said twice. */
 export function errorName(error: ErrorFields): string {
   return error.name === error.hresult ? error.hresult : `${error.name} ${error.hresult}`;

@@ -53,6 +53,16 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
     [['show', 'Mailbox'], /Cannot find session "Mailbox": expected an id, a prefix of one/],
     [['show', '^0'], /Cannot find session \^0: expected one that was recorded/],
     [['show', '^0', '--journal', '/nowhere'], /Cannot read --journal: expected a directory with/],
+    [['sessions', '--outcome', 'faild'], /Cannot read --outcome: .*\n {2}Did you mean failed\?/],
+    [['sessions', '--limit', '-1'], /Cannot read --limit: expected 0 to 1000000, got "-1"/],
+    [['sessions', '--since', 'x'], /Cannot read --since: expected RFC 3339/],
+    [['logs', '-p', 'fatal'], /argument 'fatal' is invalid. Allowed choices are debug, info/],
+    [['logs', '-n', 'x'], /Cannot read --lines: expected 0 to 1000000, got "x"/],
+    [['logs', '--until', 'x'], /Cannot read --until: expected RFC 3339/],
+    [['logs', '--after', '1'], /Cannot read --after: expected segment:offset/],
+    [['logs', '-g', '('], /Cannot read --grep: expected a regular expression, got .*Unterminated/],
+    [['logs', '--session', '^0'], /Cannot find session \^0: expected one that was recorded/],
+    [['logs', '--cursor-file', 'a', '--after', '1:2'], /cannot be used with/],
     [['diff', '^0'], /missing required argument 'b'/],
     [['record'], /Cannot record: expected --next or SESSION, got neither/],
     [['record', '3f', '--next'], /Cannot record: expected --next or SESSION, got both/],
@@ -103,7 +113,17 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
 
 describe('help', () => {
   const looking = ['show', 'diff', 'check', 'record', 'replay', 'decode'];
-  const commands = ['tail', 'status', ...looking, 'wait', 'run', 'recover', 'hresult'];
+  const commands = [
+    'tail',
+    'status',
+    'sessions',
+    'logs',
+    ...looking,
+    'wait',
+    'run',
+    'recover',
+    'hresult',
+  ];
   const groups = {
     daemon: ['run', 'start', 'stop', 'status'],
     service: ['install', 'uninstall', 'status'],
