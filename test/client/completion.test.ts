@@ -41,7 +41,7 @@ describe.skipIf(!has('bash'))('bash', () => {
     const words = line.split(' ').map((word) => `'${word}'`);
     const ask = `source ${await script('bash')}; COMP_WORDS=(${words.join(' ')}); COMP_CWORD=${words.length - 1};
       _mapisync; printf '%s\\n' "\${COMPREPLY[@]}"`;
-    const got = execFileSync('bash', ['-u', '-c', ask], { encoding: 'utf8' }).split('\n');
+    const got = execFileSync('bash', ['--norc', '-u', '-c', ask], { encoding: 'utf8' }).split('\n');
     expect(got).toEqual(expect.arrayContaining([...wanted]));
     for (const word of unwanted) expect(got).not.toContain(word);
   });
