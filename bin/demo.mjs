@@ -19,9 +19,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeMaildir } from './make-maildir.mjs';
-import { hostTarget, root } from './native.mjs';
+import { nativeFolder, root } from './places.mjs';
 
-const HELP = `Usage: npm run demo -- [options]
+const HELP = `Usage: mapisync demo [options]    (in a clone: npm run demo -- [options])
 
 Runs a sync of a Maildir through the sample provider and the shim, and shows it live.
 
@@ -74,7 +74,7 @@ function readOptions() {
   try {
     ({ values } = parseArgs({ options }));
   } catch (error) {
-    throw new Failed(`Cannot run the demo: ${error.message}. See: npm run demo -- --help`, 2);
+    throw new Failed(`Cannot run the demo: ${error.message}. See: mapisync demo --help`, 2);
   }
   const whole = (name, low, high) => {
     if (values[name] === undefined) return undefined;
@@ -105,7 +105,7 @@ function readOptions() {
 /** What was built, or why not. */
 function builtFiles() {
   const windows = process.platform === 'win32';
-  const native = join(root, 'dist', 'native', hostTarget);
+  const native = nativeFolder();
   const files = {
     cli: join(root, 'dist', 'bin', 'mapisync.js'),
     host: join(native, windows ? 'sample-host.exe' : 'sample-host'),
@@ -114,7 +114,9 @@ function builtFiles() {
   };
   for (const file of Object.values(files)) {
     if (!existsSync(file)) {
-      throw new Failed(`Cannot find ${file}: it is not built. Run: npm run build`);
+      throw new Failed(
+        `Cannot find ${file}: there is none for this system. In a clone of the repository: npm run build`,
+      );
     }
   }
   return files;

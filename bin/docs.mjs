@@ -27,7 +27,7 @@ async function printed(args) {
 
 /** Names in a help's list of commands. */
 const commandsOf = (help) =>
-  [...(/\nCommands:\n((?: {2}.*\n)*)/.exec(`${help}\n`)?.[1] ?? '').matchAll(/^ {2}([a-z]+)/gm)]
+  [...(/\nCommands:\n((?: {2}.*\n)*)/.exec(`${help}\n`)?.[1] ?? '').matchAll(/^ {2}([a-z-]+)/gm)]
     .map(([, name]) => name)
     .filter((name) => name !== 'help');
 

@@ -15,7 +15,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { buildTarget, COMPILER_ADVICE, hostTarget, root, targets } from './native.mjs';
+import { buildTarget, COMPILER_ADVICE, targets } from './native.mjs';
+import { hostTarget, root } from './places.mjs';
+import { makeSdk } from './sdk.mjs';
 
 const REQUIRE_ALL = process.env.MAPISYNC_REQUIRE === 'all';
 const npmCli = process.env.npm_execpath;
@@ -108,6 +110,17 @@ async function build({ hereOnly = false, sanitize = false } = {}) {
   }
 }
 
+/** The package as it is shipped: everything built, and the SDK in `dist/sdk`; or a failure. */
+async function sdk() {
+  setup();
+  buildTypeScript();
+  const found = targets({ release: true });
+  for (const target of found) await buildTarget(target, { tests: false });
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  makeSdk(found, version);
+  say('Built dist/sdk');
+}
+
 /** Unpacks an npm package that is for another system, which `npm install` would refuse. */
 function unpack(spec, folder) {
   if (existsSync(join(folder, 'package.json'))) return;
@@ -179,6 +192,7 @@ async function lint() {
   setup();
   tsc(['--noEmit', '-p', 'tsconfig.json']);
   biome(['check', '--error-on-warnings', '.']);
+  run(process.execPath, [tool('knip', 'bin/knip.js'), '--no-progress']);
   await lintWorkflows();
   const files = nativeFiles();
   if (spawnSync('clang-format', ['--version'], { stdio: 'ignore' }).status === 0) {
@@ -236,6 +250,7 @@ async function sanitize() {
 
 const tasks = {
   build: () => build(),
+  sdk,
   test,
   lint,
   format,
@@ -247,6 +262,10 @@ const tasks = {
       stdio: 'inherit',
     });
     process.exitCode = status ?? 1;
+  },
+  async adopt(args) {
+    setupWine();
+    run(process.execPath, [join(root, 'test', 'adopt', 'run.mjs'), ...args]);
   },
   async fault(args) {
     await build();

@@ -1,26 +1,28 @@
 /**
  * Builds the native parts: shim, sample provider, sample host and native tests, for this system and,
- * where a mingw-w64 compiler is installed, for Windows x64. Objects are rebuilt when their source, a
+ * where a mingw-w64 compiler is installed, for Windows x64; for x86 when a release asks for it. Objects are rebuilt when their source, a
  * header or the flags are newer. Plain Node, no shell, so that it runs on every system.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { hostTarget, root } from './places.mjs';
 
-export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+export { hostTarget, root };
+
 const shim = join(root, 'native-shim');
 
 const WARNINGS = ['-Wall', '-Wextra', '-Wconversion', '-Wshadow', '-Werror'];
 const COMMON = ['-std=c++17', '-fno-exceptions', '-fno-rtti', ...WARNINGS, `-I${shim}/include`];
 const MINGW = ['x86_64-w64-mingw32-g++-posix', 'x86_64-w64-mingw32-g++'];
+const MINGW_X86 = ['i686-w64-mingw32-g++-posix', 'i686-w64-mingw32-g++'];
+
+/** The shim's sources that run when a provider calls: for speed. On Windows the others are for size. */
+const HOT = /[\\/](callback|frames|platform_win32|ring|session|slots|utf8)\.cc$/;
 
 const runs = (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
 const firstThatRuns = (commands) => commands.find((command) => command && runs(command));
-
-/** `linux-x64`, `win-x64`, ...: the folder in `dist/native` for what runs on this system. */
-export const hostTarget = `${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
 
 export const COMPILER_ADVICE =
   process.platform === 'win32'
@@ -31,9 +33,10 @@ export const COMPILER_ADVICE =
 
 /**
  * The builds that this machine can make.
- * @param {{sanitize?: boolean}} options `sanitize`: the sanitizer builds instead of the normal ones.
+ * @param {{sanitize?: boolean, release?: boolean}} options `sanitize`: the sanitizer builds instead
+ * of the normal ones. `release`: Windows x86 too.
  */
-export function targets({ sanitize = false } = {}) {
+export function targets({ sanitize = false, release = false } = {}) {
   const host = firstThatRuns([process.env.CXX, 'g++', 'clang++']);
   const windows = process.platform === 'win32' ? host : firstThatRuns(MINGW);
   const found = [];
@@ -50,16 +53,7 @@ export function targets({ sanitize = false } = {}) {
     posix.shared = ['-dynamiclib'];
     posix.system = [];
   }
-  const hardening = ['-Wl,--dynamicbase,--nxcompat,--high-entropy-va'];
-  const win = {
-    name: 'win-x64',
-    compiler: windows,
-    flags: ['-O2', '-g', '-D_WIN32_WINNT=0x0601', '-DUNICODE', '-D_UNICODE'],
-    link: ['-static', '-municode', ...hardening],
-    shared: ['-shared', '-static', ...hardening, join(shim, 'mapisync.def')],
-    system: ['-ladvapi32', '-lbcrypt', '-lshell32'],
-    names: { shim: 'mapisync.dll', provider: 'sample-provider.dll', exe: '.exe' },
-  };
+  const found86 = release ? firstThatRuns(MINGW_X86) : undefined;
   if (host && process.platform !== 'win32') {
     if (!sanitize) found.push(posix);
     else {
@@ -78,8 +72,42 @@ export function targets({ sanitize = false } = {}) {
       }
     }
   }
-  if (windows && !sanitize) found.push(win);
+  if (windows && !sanitize) found.push(windowsTarget('win-x64', windows));
+  if (found86 && !sanitize) found.push(windowsTarget('win-x86', found86));
   return found;
+}
+
+function windowsTarget(name, compiler) {
+  const x86 = name === 'win-x86';
+  // Sections without use are dropped, and two builds of the same sources are the same.
+  const linker = ['--dynamicbase', '--nxcompat', '--gc-sections', '--no-insert-timestamp'];
+  linker.push(x86 ? '--enable-stdcall-fixup' : '--high-entropy-va');
+  const how = [`-Wl,${linker.join(',')}`];
+  const flags = ['-O2', '-g', '-ffunction-sections', '-D_WIN32_WINNT=0x0601'];
+  return {
+    name,
+    compiler,
+    flags: [...flags, '-DUNICODE', '-D_UNICODE'],
+    link: ['-static', '-municode', ...how],
+    shared: ['-shared', '-static', ...how, join(shim, 'mapisync.def')],
+    system: ['-ladvapi32', '-lbcrypt', '-lshell32'],
+    names: { shim: 'mapisync.dll', provider: 'sample-provider.dll', exe: '.exe' },
+    cold: ['-Os'],
+    resource: join(shim, 'mapisync.rc'),
+  };
+}
+
+/** A tool of a compiler's family, such as `x86_64-w64-mingw32-objcopy`; undefined if there is none. */
+export function toolOf(compiler, name) {
+  return firstThatRuns([compiler.replace(/(g\+\+|clang\+\+)(-posix)?$/, name)]);
+}
+
+/** Moves a library's debug information into a file of its own beside it, which debuggers find. */
+async function splitDebug(target, file) {
+  const objcopy = toolOf(target.compiler, 'objcopy');
+  if (objcopy === undefined) return; // It stays inside.
+  await run(objcopy, ['--only-keep-debug', '--compress-debug-sections', file, `${file}.debug`]);
+  await run(objcopy, ['--strip-all', `--add-gnu-debuglink=${file}.debug`, file]);
 }
 
 const filesIn = (folder, ending) =>
@@ -96,7 +124,7 @@ function headers() {
     for (const entry of readdirSync(folder, { withFileTypes: true })) {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) walk(path);
-      else if (/\.(h|def)$/.test(entry.name)) all.push(path);
+      else if (/\.(h|def|rc)$/.test(entry.name)) all.push(path);
     }
   };
   walk(shim);
@@ -163,11 +191,26 @@ export async function buildTarget(target, { tests = true } = {}) {
     tests: tests ? filesIn(join(shim, 'tests'), '_test.cc') : [],
   };
   const compileAll = (list, tag, extra) => list.map((source) => compile(source, tag, extra));
-  const dll = compileAll(sources.shim, 'dll', ['-DMAPISYNC_BUILD_SHARED']);
+  const dll = sources.shim.map((source) =>
+    compile(source, 'dll', [
+      '-DMAPISYNC_BUILD_SHARED',
+      ...(target.cold && !HOT.test(source) ? target.cold : []),
+    ]),
+  );
+  const windres = target.resource && toolOf(target.compiler, 'windres');
+  if (windres) {
+    const object = join(objects, 'resource.o');
+    const job = () => run(windres, ['-I', join(shim, 'include'), target.resource, object]);
+    if (timeOf(object) > newestHeader) dll.push({ object });
+    else {
+      steps++;
+      dll.push({ object, job });
+    }
+  }
   const plain = tests ? compileAll(sources.shim, 'lib', ['-DMAPISYNC_TESTING']) : [];
-  const shared = compileAll(sources.shared, 'sample');
-  const provider = compileAll(sources.provider, 'sample');
-  const host = compileAll(sources.host, 'sample');
+  const shared = compileAll(sources.shared, 'sample', target.cold);
+  const provider = compileAll(sources.provider, 'sample', target.cold);
+  const host = compileAll(sources.host, 'sample', target.cold);
   const test = compileAll(sources.tests, 'test', [`-I${shim}/src`, '-DMAPISYNC_TESTING']);
   const all = [...dll, ...plain, ...shared, ...provider, ...host, ...test];
   await inParallel(all.flatMap(({ job }) => (job ? [job] : [])));
@@ -179,7 +222,10 @@ export async function buildTarget(target, { tests = true } = {}) {
     if (inputs.length === 0 || timeOf(path) > Math.max(...inputs.map(timeOf), newestHeader)) return;
     steps++;
     mkdirSync(dirname(path), { recursive: true });
-    links.push(() => run(target.compiler, [...inputs, ...how, ...target.system, '-o', path]));
+    links.push(async () => {
+      await run(target.compiler, [...inputs, ...how, ...target.system, '-o', path]);
+      if (path.endsWith('.dll')) await splitDebug(target, path);
+    });
   };
   const sampleShared = target.shared.filter((flag) => !flag.endsWith('mapisync.def'));
   link(target.names.shim, dll, target.shared);

@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { addExportCommands } from './cli-export.ts';
 import { addJournalCommands, checkCursor } from './cli-journal.ts';
+import { addSdkCommands } from './cli-sdk.ts';
 import { addServiceCommands } from './cli-service.ts';
 import { addSessionCommands } from './cli-sessions.ts';
 import { addWaitCommands } from './cli-wait.ts';
@@ -252,6 +253,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
       ),
     );
 
+  addSdkCommands({ program, io, leaf, perform });
   addServiceCommands({ program, io, leaf, perform });
   addExportCommands({ program, io, leaf, perform });
 

@@ -93,9 +93,6 @@ function widthOf(widths: Widths, columns: readonly Column[]): number {
   return shown.reduce((sum, column) => sum + widths[column], GAP * Math.max(0, shown.length - 1));
 }
 
-/** Columns that the widest row takes, spans aside. */
-export const tableWidth = ({ widths }: Layout): number => widthOf(widths, ORDER);
-
 function wanted(rows: readonly Row[], column: Column): number {
   const { max } = RULES[column];
   if (column === 'bar') return rows.some((row) => row.fraction !== undefined) ? max : 0;

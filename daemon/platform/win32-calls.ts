@@ -16,9 +16,7 @@ export const PIPE_REJECT_REMOTE_CLIENTS = 8;
 export const PIPE_UNLIMITED_INSTANCES = 255;
 export const PROCESS_QUERY_LIMITED_INFORMATION = 0x1000;
 export const SYNCHRONIZE = 0x00100000;
-export const STILL_ACTIVE = 259;
 export const WAIT_OBJECT_0 = 0;
-export const WAIT_TIMEOUT = 258;
 export const INVALID_HANDLE = -1;
 
 export const ERROR_FILE_NOT_FOUND = 2;

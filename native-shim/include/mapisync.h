@@ -12,19 +12,35 @@
 #ifndef MAPISYNC_H_
 #define MAPISYNC_H_
 
+#define MAPISYNC_VERSION "0.1.0"
+#define MAPISYNC_VERSION_NUMBERS 0, 1, 0, 0 /* the same for a version resource */
+
+/*
+ * Version of the binary interface: the exported functions, the structs and the COM tables of this
+ * header. It goes up with every change of them. Within one number nothing changes; a higher number
+ * adds functions, or fields at the end of a struct that says its own size.
+ */
+#define MAPISYNC_ABI 1
+
+#ifndef RC_INVOKED /* A resource compiler needs no more than that. */
+
 #include <stddef.h>
 #include <stdint.h>
-#ifndef __cplusplus
+#if !defined(__cplusplus)
+#if defined(_MSC_VER)
+typedef uint16_t char16_t; /* Its C has no uchar.h in older versions. */
+#else
 #include <uchar.h>
 #endif
+#endif
 
-#define MAPISYNC_VERSION "0.1.0"
-
+/*
+ * MAPISYNC_SHARED: define it to link to the import library of the DLL. Not needed where the source
+ * is compiled in, or the DLL is loaded by LoadLibrary.
+ */
 #if defined(_WIN32)
 #define MAPISYNC_CALL __stdcall
-#if defined(MAPISYNC_BUILD_SHARED)
-#define MAPISYNC_API __declspec(dllexport)
-#elif defined(MAPISYNC_SHARED)
+#if defined(MAPISYNC_SHARED)
 #define MAPISYNC_API __declspec(dllimport)
 #else
 #define MAPISYNC_API
@@ -161,6 +177,25 @@ MAPISYNC_API void mapisync_get_status(mapisync_status* status) MAPISYNC_NOEXCEPT
  */
 MAPISYNC_API int mapisync_flush(uint32_t timeout_ms) MAPISYNC_NOEXCEPT;
 
+/*
+ * What a provider may export, under any name, so that a test host can run its sync without Outlook
+ * (docs/provider-guide.md has how). cdecl on x86.
+ *
+ * config: UTF-8 text that the host passes on from its user; what it says is the provider's affair.
+ * sync: receives an IMAPISync with one reference, which the caller releases; NULL on failure.
+ * Returns an HRESULT. May be called several times, for several objects at once.
+ */
+typedef mapisync_hresult (*mapisync_test_entry)(const char* config, void** sync);
+
+/* The layout is what MAPISYNC_ABI stands for: with 8-byte and with 4-byte pointers. */
+#define MAPISYNC_CHECK_SIZE(type, size64, size32) \
+  typedef char type##_size[sizeof(type) == (sizeof(void*) == 8 ? (size64) : (size32)) ? 1 : -1]
+MAPISYNC_CHECK_SIZE(mapisync_guid, 16, 16);
+MAPISYNC_CHECK_SIZE(mapisync_mapisib, 32, 20);
+MAPISYNC_CHECK_SIZE(mapisync_options, 40, 28);
+MAPISYNC_CHECK_SIZE(mapisync_status, 48, 48);
+#undef MAPISYNC_CHECK_SIZE
+
 #ifdef __cplusplus
 } /* extern "C" */
 
@@ -218,5 +253,7 @@ struct mapisync_sync {
 };
 
 #endif
+
+#endif /* RC_INVOKED */
 
 #endif /* MAPISYNC_H_ */

@@ -204,12 +204,12 @@ bool Delivery::TakeFrames(std::uint64_t now_us) noexcept {
 // Returns whether the connection still stands.
 bool Delivery::TakeFrame(std::uint64_t now_us, const DaemonFrame& frame) noexcept {
   constexpr std::uint32_t kReasonProtocol = 1;
-  const bool live = phase_ == Phase::kLive;
+  const bool is_live = phase_ == Phase::kLive;
   switch (frame.type) {
     case DaemonFrame::Type::kUnknown:
       return true;
     case DaemonFrame::Type::kWelcome:
-      if (live || frame.protocol != kProtocolVersion || !SetDurable(frame.durable)) break;
+      if (is_live || frame.protocol != kProtocolVersion || !SetDurable(frame.durable)) break;
       phase_ = Phase::kLive;
       sent_ = ring_->head();
       slots_up_to_ = frame.durable;
@@ -217,7 +217,7 @@ bool Delivery::TakeFrame(std::uint64_t now_us, const DaemonFrame& frame) noexcep
       connected_.store(true, std::memory_order_relaxed);
       return true;
     case DaemonFrame::Type::kAck:
-      if (!live || frame.durable >= sent_.seq() || !SetDurable(frame.durable)) break;
+      if (!is_live || frame.durable >= sent_.seq() || !SetDurable(frame.durable)) break;
       return true;
     case DaemonFrame::Type::kRefused:
       Retry(now_us, frame.reason == kReasonProtocol ? kRetryMaxMs : 0);

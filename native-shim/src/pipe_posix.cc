@@ -90,8 +90,8 @@ int Pipe::Receive(void* buffer, std::size_t capacity) noexcept {
 }
 
 void Pipe::Close() noexcept {
-  const std::intptr_t fd = handle_.exchange(-1, std::memory_order_relaxed);
-  if (fd != -1) close(static_cast<int>(fd));
+  const std::intptr_t fd = handle_.exchange(kNoHandle, std::memory_order_relaxed);
+  if (fd != kNoHandle) close(static_cast<int>(fd));
 }
 
 void Pipe::CloseInChild() noexcept { Close(); }

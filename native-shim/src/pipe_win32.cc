@@ -113,8 +113,8 @@ int Pipe::Receive(void* buffer, std::size_t capacity) noexcept {
 }
 
 void Pipe::Close() noexcept {
-  const std::intptr_t value = handle_.exchange(-1, std::memory_order_relaxed);
-  if (value == -1) return;
+  const std::intptr_t value = handle_.exchange(kNoHandle, std::memory_order_relaxed);
+  if (value == kNoHandle) return;
   const HANDLE pipe = AsHandle(value);
   if (begin_ < end_) {
     // Until it is cancelled the system may read from out_.

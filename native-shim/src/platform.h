@@ -78,10 +78,13 @@ class Event {
 
 // --- Where things lie ---
 
+// What is no open file or pipe. 0 on Windows, since what is all zero takes no room in a binary.
 #ifdef _WIN32
 using PathChar = wchar_t;
+inline constexpr std::intptr_t kNoHandle = 0;
 #else
 using PathChar = char;
+inline constexpr std::intptr_t kNoHandle = -1;
 #endif
 struct Path {
   static constexpr std::size_t kMaxChars = 1024;  // With the zero.
@@ -107,7 +110,7 @@ struct RingFile {
   void* memory = nullptr;  // Zeroed and faulted in; stays mapped to the end of the process.
   std::size_t size_bytes = 0;
   bool in_file = false;  // False: plain memory, dies with the process.
-  std::intptr_t file = -1;
+  std::intptr_t file = kNoHandle;
   Path path;  // Its present name.
 };
 
@@ -147,7 +150,7 @@ class Pipe {
   // name: as in the endpoint file, zero-terminated UTF-8. kPending: the daemon is there but busy.
   // kBroken: nobody listens, or not a process of this user. After kReady it is open.
   State Connect(const char* name) noexcept;
-  bool is_open() const noexcept { return handle_.load(std::memory_order_relaxed) != -1; }
+  bool is_open() const noexcept { return handle_.load(std::memory_order_relaxed) != kNoHandle; }
 
   // What to send next. Borrowed; leave it alone while a Send() is pending.
   unsigned char* out() noexcept { return out_; }
@@ -162,7 +165,7 @@ class Pipe {
   void CloseInChild() noexcept;
 
  private:
-  std::atomic<std::intptr_t> handle_{-1};
+  std::atomic<std::intptr_t> handle_{kNoHandle};
   std::size_t begin_ = 0;  // Of what is still to be sent.
   std::size_t end_ = 0;
 #ifdef _WIN32

@@ -69,8 +69,8 @@ void* Map(int fd, std::size_t size_bytes, int flags) noexcept {
   void* const memory = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
   if (memory == MAP_FAILED) return nullptr;
   // Populating maps the pages for reading: the first write to each would still fault, in a call.
-  constexpr std::size_t kPageBytes = 4096;  // The smallest there is; a larger one costs nothing.
-  for (std::size_t at = 0; at < size_bytes; at += kPageBytes) {
+  constexpr std::size_t kStepBytes = 4096;  // The smallest there is; a larger one costs nothing.
+  for (std::size_t at = 0; at < size_bytes; at += kStepBytes) {
     static_cast<volatile unsigned char*>(memory)[at] = 0;
   }
   return memory;
@@ -110,7 +110,7 @@ bool PublishRingFile(const Path& state_dir, const char* name, RingFile* ring) no
 
 void DiscardRingFile(RingFile* ring) noexcept {
   if (ring->memory != nullptr) munmap(ring->memory, ring->size_bytes);
-  if (ring->file != -1) {
+  if (ring->file != kNoHandle) {
     unlink(ring->path.text);
     close(static_cast<int>(ring->file));
   }

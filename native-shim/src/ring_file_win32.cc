@@ -27,12 +27,12 @@ bool IsLocalDisk(const Path& path) noexcept {
 // Real writes: a place that is only set aside may turn out to be missing when it is touched.
 bool WriteZeros(HANDLE file, std::size_t size_bytes) noexcept {
   constexpr std::size_t kChunkBytes = 65536;
-  static constexpr char kZeros[kChunkBytes] = {};
+  static char zeros[kChunkBytes];  // Not const, so that it takes no room in a binary.
   for (std::size_t done = 0; done < size_bytes;) {
     const std::size_t left = size_bytes - done;
     DWORD wrote = 0;
-    if (!WriteFile(file, kZeros, static_cast<DWORD>(left < kChunkBytes ? left : kChunkBytes),
-                   &wrote, nullptr) ||
+    if (!WriteFile(file, zeros, static_cast<DWORD>(left < kChunkBytes ? left : kChunkBytes), &wrote,
+                   nullptr) ||
         wrote == 0) {
       return false;
     }
@@ -42,9 +42,9 @@ bool WriteZeros(HANDLE file, std::size_t size_bytes) noexcept {
 }
 
 void FaultIn(void* memory, std::size_t size_bytes) noexcept {
-  constexpr std::size_t kPageBytes = 4096;
+  constexpr std::size_t kStepBytes = 4096;
   auto* const bytes = static_cast<volatile char*>(memory);
-  for (std::size_t at = 0; at < size_bytes; at += kPageBytes) bytes[at] = 0;
+  for (std::size_t at = 0; at < size_bytes; at += kStepBytes) bytes[at] = 0;
 }
 
 void* Map(HANDLE file, std::size_t size_bytes) noexcept {
@@ -84,7 +84,7 @@ bool PublishRingFile(const Path&, const char*, RingFile*) noexcept { return true
 void DiscardRingFile(RingFile* ring) noexcept {
   if (ring->memory != nullptr && ring->in_file) UnmapViewOfFile(ring->memory);
   if (ring->memory != nullptr && !ring->in_file) VirtualFree(ring->memory, 0, MEM_RELEASE);
-  if (ring->file != -1) {
+  if (ring->file != kNoHandle) {
     CloseHandle(AsHandle(ring->file));
     DeleteFileW(ring->path.text);
   }

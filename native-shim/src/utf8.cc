@@ -21,7 +21,7 @@
 namespace mapisync {
 namespace {
 
-constexpr std::size_t kPageBytes = 4096;
+[[maybe_unused]] constexpr std::size_t kPageBytes = 4096;
 
 // The host's pointer may be odd, so no unit is read through it.
 inline unsigned UnitAt(const char* at) noexcept {

@@ -1,6 +1,6 @@
 import type { Level, PhaseFields, RecordDraft } from './record.ts';
 import { SEVERITY_NUMBER } from './record.ts';
-import { cutText, escapeLine, lineBytes } from './text.ts';
+import { cutText, escapeLine } from './text.ts';
 
 /** From a draft to the line of the journal. */
 
@@ -141,5 +141,3 @@ function cutTexts(record: FinishedRecord, maxBytes: number): FinishedRecord {
   };
   return truncated === undefined ? shorter : { ...shorter, truncated };
 }
-
-export { lineBytes };

@@ -4,7 +4,7 @@ import type { Open } from '../wire/frames.ts';
 import type { Fired } from './checks.ts';
 import type { Usual } from './history.ts';
 import { sessionIds } from './ids.ts';
-import type { Phase, PhaseBook } from './phases.ts';
+import type { PhaseBook } from './phases.ts';
 import { newPhaseBook } from './phases.ts';
 import type { Rate } from './rate.ts';
 import { newRate } from './rate.ts';
@@ -144,7 +144,7 @@ export const MAX_LABEL_BYTES = 256;
 /** 32 of them must fit in the state beside all else. */
 export const MAX_PHASE_TEXT_BYTES = 64;
 
-export type { Phase, PhaseBook, Rate };
+export type { PhaseBook, Rate };
 
 export function newSession(open: Open, origin: Origin): SessionState {
   return blankSession({

@@ -124,17 +124,19 @@ describe('help', () => {
     'recover',
     'hresult',
   ];
+  const forAuthors = ['demo', 'test-provider'];
   const groups = {
     daemon: ['run', 'start', 'stop', 'status'],
     service: ['install', 'uninstall', 'status'],
     config: ['list', 'path', 'validate', 'schema'],
+    sdk: ['path', 'copy'],
   };
   const inner = Object.entries(groups).flatMap(([group, names]) =>
     names.map((name) => [group, name]),
   );
   test.for([
     [],
-    ...[...commands, 'doctor', 'completion', 'version'].map((name) => [name]),
+    ...[...commands, ...forAuthors, 'doctor', 'completion', 'version'].map((name) => [name]),
     ...inner,
   ])('of %j has options, two examples and the exit codes', async (words) => {
     const { code, out, err } = await mapisync([...words, '--help']);
@@ -148,10 +150,12 @@ describe('help', () => {
   test('lists what there is and nothing else', async () => {
     const { out } = await mapisync(['--help']);
     const listed = /\nCommands:\n([\s\S]*?)\n\n/.exec(out)![1]!;
-    const names = [...listed.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name);
+    const names = [...listed.matchAll(/^ {2}([\w-]+)/gm)].map(([, name]) => name);
     expect(names).toEqual([
       ...commands,
       'daemon',
+      'sdk',
+      ...forAuthors,
       'service',
       'doctor',
       'config',

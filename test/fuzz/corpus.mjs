@@ -102,8 +102,6 @@ const SEEDS = {
   },
 };
 
-export const TARGETS = Object.keys(SEEDS);
-
 /** All inputs of a target, each once. */
 export function inputsOf(target) {
   const file = join(CORPUS, `${target}.txt`);

@@ -1,11 +1,10 @@
 /** What the security harnesses share: the built daemon as a process, and peers by hand. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { checkValid } from '../valid-record.mjs';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const dist = join(root, 'dist');
@@ -99,21 +98,6 @@ export async function status(endpoint) {
   await until('the daemon answers', () => answer, 30_000);
   client.socket.destroy();
   return answer;
-}
-
-/** Every record of a journal, each held to the schema. */
-export function journal(stateDir) {
-  const dir = join(stateDir, 'journal');
-  return readdirSync(dir)
-    .filter((name) => name.endsWith('.jsonl'))
-    .sort()
-    .flatMap((name) => readFileSync(join(dir, name), 'utf8').split('\n'))
-    .filter((line) => line !== '')
-    .map((line) => {
-      const record = JSON.parse(line);
-      checkValid(record);
-      return record;
-    });
 }
 
 export const median = (values) => {

@@ -51,13 +51,10 @@ struct TextOption {
   std::string Options::*target;
 };
 constexpr TextOption kTexts[] = {
-    {"--provider", &Options::provider},
-    {"--entry", &Options::entry},
-    {"--maildir", &Options::maildir},
-    {"--store", &Options::store},
-    {"--shim", &Options::shim},
-    {"--scenario", &Options::scenario},
-    {"--calls-per-second", &Options::calls_per_second},
+    {"--provider", &Options::provider}, {"--entry", &Options::entry},
+    {"--config", &Options::config},     {"--maildir", &Options::maildir},
+    {"--store", &Options::store},       {"--shim", &Options::shim},
+    {"--scenario", &Options::scenario}, {"--calls-per-second", &Options::calls_per_second},
     {"--trace", &Options::trace},
 };
 
@@ -118,9 +115,12 @@ const char kHelp[] =
     "Plays Outlook for a store provider: starts a background sync and listens to it.\n"
     "\n"
     "Usage: sample-host --maildir DIR --store DIR [options]\n"
+    "       sample-host --provider PATH --entry NAME --config FILE [options]\n"
     "\n"
     "  --provider PATH       provider to load (default: sample-provider beside this program)\n"
     "  --entry NAME          its exported factory (default: MapisyncSampleCreate)\n"
+    "  --config FILE         text for the factory of a provider that is not the sample; {n} in it\n"
+    "                        becomes the number of the store\n"
     "  --maildir DIR         Maildir to read\n"
     "  --store DIR           store to write\n"
     "  --shim PATH|none      mapisync library (default: beside the provider, if there)\n"
@@ -157,8 +157,12 @@ std::string ParseOptions(const std::vector<std::string>& arguments, Options* opt
     stores_given = stores_given || name == "--stores";
   }
   if (options->help) return "";
-  if (options->maildir.empty()) return "--maildir is missing: name the Maildir to read";
-  if (options->store.empty()) return "--store is missing: name the folder to write";
+  if (options->config.empty()) {
+    if (options->maildir.empty()) return "--maildir is missing: name the Maildir to read";
+    if (options->store.empty()) return "--store is missing: name the folder to write";
+  } else if (!options->maildir.empty() || !options->store.empty()) {
+    return "--config takes the place of --maildir and --store: leave these out";
+  }
   const bool sink = options->attach == "sink";
   if (sink && options->shim == "none") return "--attach sink needs the mapisync library";
   if (sink && options->callback.kind == Behaviour::kAbsent) {

@@ -13,6 +13,7 @@ namespace sample {
 struct Options {
   std::string provider;  // "": beside the host
   std::string entry = "MapisyncSampleCreate";
+  std::string config;  // "": made for the sample provider from the options below
   std::string maildir;
   std::string store;
   std::string shim;  // "": beside the provider, if there; "none": without

@@ -76,8 +76,7 @@ std::string LoadProvider(const std::filesystem::path& path, const std::string& e
   std::string why;
   void* module = os::LoadModule(path, &why);
   if (!module) return what + why + "; is it a library with all that it depends on?";
-  library->create =
-      reinterpret_cast<MapisyncSampleCreateFunction>(os::Symbol(module, entry.c_str()));
+  library->create = reinterpret_cast<mapisync_test_entry>(os::Symbol(module, entry.c_str()));
   if (!library->create) return what + "it does not export " + entry + "; check --entry";
   library->error =
       reinterpret_cast<MapisyncSampleErrorFunction>(os::Symbol(module, "MapisyncSampleError"));

@@ -10,7 +10,7 @@
 namespace sample {
 
 struct ProviderLibrary {
-  MapisyncSampleCreateFunction create = nullptr;
+  mapisync_test_entry create = nullptr;
   MapisyncSampleErrorFunction error = nullptr;  // NULL: the provider does not explain
 };
 

@@ -1,5 +1,7 @@
 #include "store_sync.h"
 
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "../shared/os.h"
@@ -20,24 +22,47 @@ std::string LastPart(const std::string& path) {
   return os::Utf8Of(parsed.has_filename() ? parsed.filename() : parsed.parent_path().filename());
 }
 
+std::string ReadText(const std::filesystem::path& path, std::string* text) {
+  std::FILE* const file = os::Open(path, "rb");
+  if (!file) return "Cannot read --config " + os::Utf8Of(path) + ": " + std::strerror(errno);
+  char part[4096];
+  for (size_t size; (size = std::fread(part, 1, sizeof part, file)) > 0;) text->append(part, size);
+  std::fclose(file);
+  return "";
+}
+
 }  // namespace
 
-std::string StoreSync::Configuration() const {
+std::string StoreSync::Configuration(std::string* text) const {
+  if (!options_.config.empty()) {
+    const std::string wrong = ReadText(os::PathOf(options_.config), text);
+    for (size_t at = 0; (at = text->find("{n}", at)) != text->npos;) {
+      text->replace(at, 3, std::to_string(number_));
+    }
+    return wrong;
+  }
   const bool several = options_.stores > 1;
   const std::string number = std::to_string(number_);
-  std::string text = "maildir=" + options_.maildir + "\nstore=" + options_.store +
-                     (several ? "/" + number : "") + "\nscenario=" + options_.scenario +
-                     "\ncalls_per_second=" + options_.calls_per_second + "\n";
-  if (several) text += "label=" + LastPart(options_.maildir) + " " + number + "\n";
+  *text = "maildir=" + options_.maildir + "\nstore=" + options_.store +
+          (several ? "/" + number : "") + "\nscenario=" + options_.scenario +
+          "\ncalls_per_second=" + options_.calls_per_second + "\n";
+  if (several) *text += "label=" + Label() + " " + number + "\n";
   // With a sink the provider must not record the same calls once more.
-  if (options_.attach == "sink") return text + "shim=none\n";
-  text += "attach=" + options_.attach + "\n";
-  return options_.shim.empty() ? text : text + "shim=" + options_.shim + "\n";
+  if (options_.attach == "sink") {
+    *text += "shim=none\n";
+    return "";
+  }
+  *text += "attach=" + options_.attach + "\n";
+  if (!options_.shim.empty()) *text += "shim=" + options_.shim + "\n";
+  return "";
 }
 
 std::string StoreSync::Create(const ProviderLibrary& library) {
+  std::string text;
+  const std::string wrong = Configuration(&text);
+  if (!wrong.empty()) return wrong;
   void* object = nullptr;
-  const Hresult result = library.create(Configuration().c_str(), &object);
+  const Hresult result = library.create(text.c_str(), &object);
   if (!Failed(result) && object) {
     sync_ = static_cast<mapisync::Sync*>(object);
     return "";
@@ -46,14 +71,21 @@ std::string StoreSync::Create(const ProviderLibrary& library) {
          (library.error ? std::string(": ") + library.error() : "");
 }
 
+// Of the sink's session.
+std::string StoreSync::Label() const {
+  return options_.config.empty() ? LastPart(options_.maildir) : "test " + std::to_string(number_);
+}
+
 void StoreSync::Start() {
   if (options_.attach == "sink") {
-    const std::u16string store = ToUtf16(LastPart(options_.maildir));
+    const std::u16string store = ToUtf16(Label());
+    const std::u16string provider =
+        options_.config.empty() ? u"mapisync sample" : ToUtf16(LastPart(options_.provider));
     mapisync_options how = {};
     how.size = sizeof how;
     how.flags = MAPISYNC_HAS_SYNC_FLAGS;
     how.sync_flags = kSendReceive;
-    how.provider = u"mapisync sample";
+    how.provider = provider.c_str();
     how.store = store.c_str();
     how.sync_done_event = &event_;
     sink_ = static_cast<mapisync::ProgressCallback*>(shim_.sink(&how));

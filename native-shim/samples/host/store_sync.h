@@ -39,7 +39,9 @@ class StoreSync {
   uint32_t provider_references() const { return provider_references_; }
 
  private:
-  std::string Configuration() const;
+  // Returns what is wrong, or "".
+  std::string Configuration(std::string* text) const;
+  std::string Label() const;
   bool ProviderLetGo() const;
   void WaitForEnd();
   void TakeCounts();

@@ -27,6 +27,8 @@ HMODULE OwnModule(DWORD flags) {
   return module;
 }
 
+LONG WINAPI EndQuietly(EXCEPTION_POINTERS*) { return EXCEPTION_EXECUTE_HANDLER; }
+
 DWORD WINAPI Trampoline(void* argument) {
   const Start start = *static_cast<Start*>(argument);
   delete static_cast<Start*>(argument);
@@ -120,8 +122,7 @@ void RestoreConsole(unsigned before) { SetConsoleOutputCP(before); }
 
 void Crash() {
   // The exception goes all its way and then ends the process, without a dialog or a debugger.
-  SetUnhandledExceptionFilter(
-      [](EXCEPTION_POINTERS*) -> LONG { return EXCEPTION_EXECUTE_HANDLER; });
+  SetUnhandledExceptionFilter(EndQuietly);
   RaiseException(EXCEPTION_ACCESS_VIOLATION, EXCEPTION_NONCONTINUABLE, 0, nullptr);
   ExitProcess(1);
 }

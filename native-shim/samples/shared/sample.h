@@ -27,8 +27,7 @@
 //   scenario          how to behave, one of provider/scenarios.cc; default 2
 //   calls_per_second  pace of Progress; 0, the default, is as fast as possible
 // sync: receives the object, or NULL on failure.
-// Returns an HRESULT. Entry points of other providers may have other names, but this type.
-using MapisyncSampleCreateFunction = int32_t (*)(const char* config, void** sync);
+// Returns an HRESULT. A mapisync_test_entry, as the host loads it from any provider.
 MAPISYNC_SAMPLE_API int32_t MapisyncSampleCreate(const char* config, void** sync) noexcept;
 
 // Why the last MapisyncSampleCreate on this thread failed, UTF-8; valid until its next call.
