@@ -287,6 +287,10 @@ const tasks = {
     await build({ hereOnly: true });
     run(process.execPath, [join(root, 'test', 'fuzz', 'run.mjs'), ...args]);
   },
+  async fleet(args) {
+    await build({ hereOnly: true });
+    run(process.execPath, [join(root, 'test', 'fleet', 'run.mjs'), ...args]);
+  },
   async docs() {
     setup();
     buildTypeScript();

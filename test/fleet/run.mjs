@@ -1,0 +1,53 @@
+/**
+ * Exporters under pressure, with far sides as they are: `npm run fleet`. Each part ends with one line of
+ * figures; `missing`, `strange`, `twice` and `lost_notes` must be 0.
+ */
+import { spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import * as nats from './nats.mjs';
+import { has, part } from './shippers.mjs';
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    seed: { type: 'string' },
+    count: { type: 'string' },
+    kills: { type: 'string' },
+  },
+});
+const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
+const count = Number(values.count ?? (values.quick ? 4000 : 50_000));
+const kills = Number(values.kills ?? (values.quick ? 2 : 10));
+const PARTS = {
+  nats: { run: nats.run, isHere: () => !spawnSync('nats-server', ['--version']).error },
+  rsyslog: { ...part('rsyslog'), isHere: () => has('rsyslog') },
+  'syslog-ng': { ...part('syslog-ng'), isHere: () => has('syslog-ng') },
+};
+const WRONG = ['missing', 'strange', 'twice', 'lost_notes'];
+
+let passed = 0;
+let failed = 0;
+process.stdout.write(`seed ${seed}, ${count} records, ${kills} kills\n`);
+for (const [name, { run, isHere }] of Object.entries(PARTS)) {
+  if (values.only !== undefined && !values.only.split(',').includes(name)) continue;
+  if (!isHere()) {
+    process.stderr.write(`SKIPPED: ${name} is not installed\n`);
+    if (process.env.MAPISYNC_REQUIRE === 'all') failed += 1;
+    continue;
+  }
+  const say = (text) => process.stderr.write(`${name}: ${text}\n`);
+  const started = performance.now();
+  try {
+    const found = await run({ count, kills, seed, say });
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    process.stdout.write(`${name} ${JSON.stringify(found)} ${seconds} s\n`);
+    if (WRONG.some((key) => found[key] > 0)) failed += 1;
+    else passed += 1;
+  } catch (error) {
+    process.stdout.write(`${name} failed: ${error.stack}\n`);
+    failed += 1;
+  }
+}
+process.stdout.write(`${passed} passed, ${failed} failed\n`);
+if (failed > 0) process.exitCode = 1;
