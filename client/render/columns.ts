@@ -101,6 +101,17 @@ function wanted(rows: readonly Row[], column: Column): number {
   return Math.min(most, max);
 }
 
+/** What spans need to say the most important: an outcome and a time. */
+const SPAN_COLUMNS = 20;
+
+function spanWidth(rows: readonly Row[]): number {
+  let most = 0;
+  for (const { span } of rows) {
+    if (span) most = Math.max(most, width(span.start) + GAP + width(span.end));
+  }
+  return Math.min(most, SPAN_COLUMNS);
+}
+
 /**
  * @param columns Of the terminal.
  * @param before The last layout: numbers keep their place, since a column that held a longer one
@@ -129,6 +140,9 @@ export function layOut(
     }
     if (widthOf(widths, ORDER) <= room || dropped === DISPENSABLE.length) break;
   }
+  // How a session ended counts for more than whose it was.
+  const spare = room - widthOf(widths, ['mark', 'provider', 'store']) - GAP;
+  if (spare < spanWidth(rows)) widths.provider = 0;
   for (const column of GROWING) {
     if (widths[column] === 0) continue;
     const spare = Math.max(0, room - widthOf(widths, ORDER));

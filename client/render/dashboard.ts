@@ -78,8 +78,8 @@ export class Dashboard implements Renderer {
   }
 
   message(text: string): void {
-    // The foot says it, and keeps saying it.
-    if (!this.#view && this.#settings.verbosity >= 0) this.#above.push(text);
+    // The foot says how it is now, and this stays.
+    if (this.#settings.verbosity >= 0) this.#above.push(text);
   }
 
   end(view: View): void {

@@ -71,9 +71,11 @@ export function renderTable(options: TableOptions): Table {
   });
   const counted = hidden > 0 ? `${foot(view)}, ${grouped(hidden)} not shown` : foot(view);
   const fits = width(counted) + 2 + width(options.daemon) <= layout.room;
+  // What is shown is of no use without the word that it stands still.
+  const kept = view.isLost ? `${options.daemon}, ${counted}` : counted;
   const end = fits
     ? spread(counted, options.daemon, layout.room, theme.unicode)
-    : cut(counted, layout.room, theme.unicode);
+    : cut(kept, layout.room, theme.unicode);
   lines.push(theme.paint('dim', end));
   return { lines, layout };
 }

@@ -22,6 +22,35 @@ if (missing && process.env.MAPISYNC_REQUIRE === 'all')
 if (missing) process.stderr.write('SKIPPED: tests in a terminal (sudo apt-get install tmux)\n');
 afterAll(() => void tmux('kill-server'));
 
+interface Window {
+  readonly stateDir: string;
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/** `tail` in a window of its own, in which its exit code stands in the end. @returns what is on it. */
+function open(name: string, { stateDir, columns, rows }: Window): () => string[] {
+  const program = `"${process.execPath}" ${join(compiled(), 'bin', 'mapisync.js')}`;
+  const tail = `LANG=C.UTF-8 ${program} tail --no-start --state-dir ${stateDir}`;
+  const command = `trap : INT; ${tail}; echo "ended with $?"; read never`;
+  // Its shell must not have what ours has: a colour or output setting of whoever runs the tests.
+  const env = ['env', '-i', `PATH=${process.env.PATH}`, `HOME=${tempDir()}`, 'TERM=screen'];
+  const size = ['-x', String(columns), '-y', String(rows)];
+  tmux('new-session', '-d', '-s', name, ...size, ...env, 'sh', '-c', command);
+  return () =>
+    tmux('capture-pane', '-p', '-t', name)
+      .stdout.split('\n')
+      .filter((line) => line !== '');
+}
+
+/** Without what is another one each time: pids, seconds. */
+const settled = (rows: readonly string[]): string =>
+  rows
+    .map((row) =>
+      row.replace(/ +daemon \d+$/, '  daemon PID').replace(/\b0:\d\d$/, '0:SS').trimEnd(),
+    )
+    .join('\n');
+
 describe.skipIf(missing)('tail in a terminal', () => {
   test.for([40, 80, 200])('of %i columns', async (columns) => {
     const daemon = await startDaemon();
@@ -34,53 +63,58 @@ describe.skipIf(missing)('tail in a terminal', () => {
     await peer.acked(script.seq);
 
     const name = `at${columns}`;
-    const command = `trap : INT; LANG=C.UTF-8 "${process.execPath}" ${join(compiled(), 'bin', 'mapisync.js')} tail --no-start --state-dir ${daemon.stateDir}; echo "ended with $?"; read never`;
-    // Its shell must not have what ours has: a colour or output setting of whoever runs the tests.
-    tmux(
-      'new-session',
-      '-d',
-      '-s',
-      name,
-      '-x',
-      String(columns),
-      '-y',
-      '12',
-      'env',
-      '-i',
-      `PATH=${process.env.PATH}`,
-      `HOME=${tempDir()}`,
-      'TERM=screen',
-      'sh',
-      '-c',
-      command,
-    );
-    const screen = (): string[] => tmux('capture-pane', '-p', '-t', name).stdout.split('\n');
+    const screen = open(name, { stateDir: daemon.stateDir, columns, rows: 12 });
     await until('the row', () => screen().some((line) => / 41%/.test(line)), 15_000);
-    const rows = screen().filter((line) => line !== '');
-    expect(rows[0]).toMatch(/^ {4}.*受信トレイ +Übersicht.* 41%/);
-    expect(rows[1]).toMatch(/^ {6}! {2}MAPI_E_NETWORK_ERROR 0x800/);
-    expect(rows[2]).toMatch(/^1 running/);
-    expect(rows).toHaveLength(3);
-    for (const row of rows) expect(width(row)).toBeLessThan(columns);
+    const running = screen();
+    for (const row of running) expect(width(row)).toBeLessThan(columns);
 
     // A narrower terminal in the middle of it leaves nothing behind.
     tmux('resize-window', '-t', name, '-x', '44', '-y', '12');
     await until('the redraw', () => {
-      const now = screen().filter((line) => line !== '');
+      const now = screen();
       return now.length === 3 && now.every((line) => width(line) <= 44) && now;
     });
 
     peer.send(...script.done().close().after(3));
     await until('the end', () => screen().some((line) => /^! .*0:\d\d$/.test(line.trimEnd())));
     await until('the foot', () => screen().some((line) => /^0 running, 1 ended/.test(line)));
+    const ended = screen();
 
     tmux('send-keys', '-t', name, 'C-c');
     await until('the exit code', () => screen().some((line) => line === 'ended with 130'));
-    const left = screen().filter((line) => line !== '');
-    expect(left[0]).toMatch(/^! .*0:\d\d$/);
-    expect(left[1]).toMatch(/^ {6}! {2}MAPI_E_NETWORK_ERROR/);
-    expect(left.at(-1)).toBe('ended with 130');
+    const screens = [running, ended, screen()].map(settled).join('\n\n');
+    await expect(`${screens}\n`).toMatchFileSnapshot(`expected/screen-${columns}.expected`);
     const flags = tmux('display-message', '-p', '-t', name, '#{cursor_flag} #{wrap_flag}').stdout;
     expect(flags.trim()).toBe('1 1');
+  });
+
+  test('with hundreds of sessions, and a daemon that goes and comes back', async () => {
+    const stateDir = join(tempDir(), 'state');
+    const first = await startDaemon({ stateDir });
+    for (const ring of [1, 2]) {
+      const peer = await FakeShim.connect(stateDir);
+      await peer.hello(newRingId());
+      let seq = 1;
+      for (let n = 1; n <= 150; n++) {
+        const script = new Script(seq, `Mailbox ${ring}-${n}`).progress(n, 200);
+        peer.send(...script.frames);
+        seq = script.seq + 1;
+      }
+      await peer.acked(seq - 1);
+    }
+    const screen = open('many', { stateDir, columns: 80, rows: 12 });
+    await until('the foot', () => /^300 running, 290 not shown/.test(screen().at(-1) ?? ''), 15_000);
+    expect(screen()).toHaveLength(11);
+
+    // In 40 columns there is room for one of the two: that nothing moves any more is the news.
+    tmux('resize-window', '-t', 'many', '-x', '40', '-y', '12');
+    await first.stop();
+    await until('it says so', () =>
+      /^daemon lost, waiting for it, 300 runn/.test(screen().at(-1) ?? ''),
+    );
+    const second = await startDaemon({ stateDir });
+    await until('it says so', () => screen().some((line) => /^The daemon is back \(pid/.test(line)));
+    await until('the foot', () => /^300 running/.test(screen().at(-1) ?? ''));
+    await second.stop();
   });
 });
