@@ -1,15 +1,13 @@
 // The command line as its user meets it: what is asked for wrongly, what is not there, how it ends.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { chmodSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { run } from '../../client/cli.ts';
 import { EXIT } from '../../client/exit.ts';
 import type { Io } from '../../client/io.ts';
-import { writeEndpoint } from '../../daemon/platform/endpoint.ts';
-import { GREETING_BYTES, makeChallenge, STATUS } from '../../protocol/wire/handshake.ts';
+import { makeChallenge, STATUS } from '../../protocol/wire/handshake.ts';
 import {
   cleanUp,
   compiled,
@@ -21,6 +19,7 @@ import {
   until,
 } from '../daemon/support.ts';
 import { closedPipe, keptIo } from './builders.ts';
+import { impostor } from './impostor.ts';
 
 const json = (text: string) => JSON.parse(text) as Record<string, unknown>;
 
@@ -460,35 +459,6 @@ describe('daemons', () => {
     expect([code, err]).toEqual([EXIT.permission, expect.stringMatching(/belongs to user 0/)]);
   });
 });
-
-/** Something that listens where an endpoint file says that a daemon does. */
-function impostor(
-  answer: (
-    greeting: Uint8Array,
-    endpoint: { secret: Buffer; pipe: string },
-  ) => Uint8Array | undefined,
-): { endpoint: string } {
-  const state = mkdtempSync(join(tempDir(), 's'));
-  const endpoint = {
-    protocol: 1,
-    pipe: join(state, 'socket'),
-    pid: process.pid,
-    started: '2026-01-01T00:00:00Z',
-    secret: Buffer.alloc(32, 7),
-  };
-  const server = createServer((socket) => {
-    socket.on('error', () => {});
-    socket.once('data', (bytes: Buffer) => {
-      const bytesBack = answer(new Uint8Array(bytes.subarray(0, GREETING_BYTES)), endpoint);
-      if (bytesBack) socket.write(bytesBack);
-    });
-    cleanUp(() => socket.destroy());
-  });
-  server.listen(endpoint.pipe);
-  cleanUp(() => server.close());
-  writeEndpoint(join(state, 'endpoint'), endpoint);
-  return { endpoint: state };
-}
 
 test('the exit codes are those of the documentation, and no two are the same', () => {
   const codes = Object.values(EXIT);

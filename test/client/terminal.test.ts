@@ -47,7 +47,10 @@ function open(name: string, { stateDir, columns, rows }: Window): () => string[]
 const settled = (rows: readonly string[]): string =>
   rows
     .map((row) =>
-      row.replace(/ +daemon \d+$/, '  daemon PID').replace(/\b0:\d\d$/, '0:SS').trimEnd(),
+      row
+        .replace(/ +daemon \d+$/, '  daemon PID')
+        .replace(/\b0:\d\d$/, '0:SS')
+        .trimEnd(),
     )
     .join('\n');
 
@@ -103,7 +106,11 @@ describe.skipIf(missing)('tail in a terminal', () => {
       await peer.acked(seq - 1);
     }
     const screen = open('many', { stateDir, columns: 80, rows: 12 });
-    await until('the foot', () => /^300 running, 290 not shown/.test(screen().at(-1) ?? ''), 15_000);
+    await until(
+      'the foot',
+      () => /^300 running, 290 not shown/.test(screen().at(-1) ?? ''),
+      15_000,
+    );
     expect(screen()).toHaveLength(11);
 
     // In 40 columns there is room for one of the two: that nothing moves any more is the news.
@@ -113,7 +120,9 @@ describe.skipIf(missing)('tail in a terminal', () => {
       /^daemon lost, waiting for it, 300 runn/.test(screen().at(-1) ?? ''),
     );
     const second = await startDaemon({ stateDir });
-    await until('it says so', () => screen().some((line) => /^The daemon is back \(pid/.test(line)));
+    await until('it says so', () =>
+      screen().some((line) => /^The daemon is back \(pid/.test(line)),
+    );
     await until('the foot', () => /^300 running/.test(screen().at(-1) ?? ''));
     await second.stop();
   });
