@@ -50,10 +50,11 @@ export function addJournalCommands({ program, io, leaf, perform }: Wiring): void
   )
     .summary('the journal, filtered and followed')
     .description(
-      [
-        "Print the journal's records: a line each, with --json as they stand there and their cursor. Needs no daemon, also to follow. Of several filters a record must pass each.",
-        'A --cursor-file is written behind what was printed, so that the next call goes on from there: after a crash a record may come again, but none is left out. A name without a slash is kept in the state directory, and when the daemon deletes what that reader has not read, it says so in the journal.',
-      ].join('\n\n'),
+      "Print the journal's records: a line each, with --json as they stand there and their cursor.\n" +
+        'Of several filters a record must pass each. Needs no daemon: -f looks ten times a second.\n' +
+        '--cursor-file keeps the place behind what was printed, and the next call goes on from there: after a\n' +
+        'crash a record may come again, but none is left out. A name without a slash is kept in the state\n' +
+        'directory, and journal.trimmed names a reader whose records were deleted before it came.',
     )
     .option('-f, --follow', 'go on with what is written from now on', false)
     .option('-n, --lines <count>', 'only the newest that pass the filters (with -f alone: 10)')
@@ -69,7 +70,10 @@ export function addJournalCommands({ program, io, leaf, perform }: Wiring): void
     )
     .option('--event <glob>', 'only such events; may be repeated', collect)
     .option('--session <session>', 'only of an id, a unique prefix, or ^0 for the newest')
-    .option('-g, --grep <regex>', 'only lines in which it occurs; without capitals: of any case')
+    .option(
+      '-g, --grep <regex>',
+      'only lines in which this of RE2 occurs; without capitals: of any case',
+    )
     .option('--after <cursor>', 'from the record on that comes after this cursor')
     .addOption(
       new Option('--cursor-file <file>', 'go on from the cursor in it, and keep it').conflicts(

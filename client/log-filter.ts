@@ -1,4 +1,5 @@
 /** Which records of the journal `logs` shows. Pure. */
+import { createRequire } from 'node:module';
 import { type Level, SEVERITY_NUMBER } from '../protocol/records/record.ts';
 import { CliError, EXIT } from './exit.ts';
 import { parseRecord } from './journal.ts';
@@ -20,8 +21,8 @@ export interface LogFilterOptions {
   readonly grep?: string;
 }
 
-/** @returns The record of a line, if it is one that is asked for. */
-export type LogFilter = (line: string) => FeedRecord | 'damaged' | undefined;
+/** @returns The record of a line, if it is one that is asked for; `later`: but for `untilMs` it may be. */
+export type LogFilter = (line: string) => FeedRecord | 'damaged' | 'later' | undefined;
 
 /** @throws {CliError} exit 2 for a pattern that makes no sense. */
 export function makeLogFilter(options: LogFilterOptions): LogFilter {
@@ -42,21 +43,30 @@ export function makeLogFilter(options: LogFilterOptions): LogFilter {
     if (globs.length > 0 && !globs.some((glob) => glob(name))) return undefined;
     const timeMs = Date.parse(record.time);
     if (sinceMs !== undefined && timeMs < sinceMs) return undefined;
-    if (untilMs !== undefined && timeMs > untilMs) return undefined;
-    if (pattern && !pattern.test(logLine(record))) return undefined;
+    if (untilMs !== undefined && timeMs > untilMs) return 'later';
+    if (pattern && !pattern(logLine(record))) return undefined;
     return record;
   };
 }
 
-/** Like journalctl: a pattern without capitals finds any. */
-function makePattern(text: string): RegExp {
+/** Loaded when needed: most calls have no pattern. */
+const re2 = (): typeof import('re2js') => createRequire(import.meta.url)('re2js');
+
+/**
+ * Like journalctl: a pattern without capitals finds any. By RE2, whose time is linear in the line: with the
+ * expressions of JavaScript a pattern such as `(a+)+$` would never come back.
+ */
+function makePattern(text: string): (line: string) => boolean {
+  const { RE2JS } = re2();
   try {
-    return new RegExp(text, /\p{Lu}/u.test(text) ? 'u' : 'iu');
+    const flags = /\p{Lu}/u.test(text) ? 0 : RE2JS.CASE_INSENSITIVE;
+    const pattern = RE2JS.compile(text, flags);
+    return (line) => pattern.test(line);
   } catch (error) {
-    const why = (error as Error).message.replace(/^Invalid regular expression: /, '');
+    const why = (error as Error).message.replace(/^error parsing regexp: /, '');
     throw new CliError(
       EXIT.usage,
-      `Cannot read --grep: expected a regular expression, got ${why}`,
+      `Cannot read --grep: expected a regular expression of RE2, got ${JSON.stringify(text)}: ${why}`,
       'Put a backslash before characters that are meant as they stand, and quotes around it',
       error,
     );

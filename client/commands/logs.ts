@@ -1,5 +1,5 @@
 /** `logs`: the journal, filtered, and followed as it is written. Needs no daemon. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -65,12 +65,12 @@ export async function logs(options: LogsOptions, settings: Settings, io: Io): Pr
   for (;;) {
     const isLast = !options.follow || Date.now() > untilMs;
     at = await printer.print(readOn(history.dir, at), at, over);
-    if (over.aborted) return stopped.aborted ? EXIT.interrupted : EXIT.timeout;
-    if (isLast) break;
+    if (isLast || over.aborted) break;
     await sleep(POLL_MS, undefined, { signal: over }).catch(() => {}); // The next round sees why.
   }
   printer.end();
-  return EXIT.done;
+  if (!over.aborted) return EXIT.done;
+  return stopped.aborted ? EXIT.interrupted : EXIT.timeout;
 }
 
 function startOf({ after, sinceMs }: LogsOptions, dir: string): Cursor | undefined {
@@ -102,6 +102,11 @@ function savedPlace(options: LogsOptions, settings: Settings, io: Io): SavedPlac
     // Exporters have their cursors there too, under names of their own.
     const { root } = statePaths(settings.stateDir, io.env as NodeJS.ProcessEnv);
     path = join(root, 'cursors', `logs.${given}`);
+  } else if (!existsSync(dirname(path))) {
+    throw new CliError(
+      EXIT.usage,
+      `Cannot keep --cursor-file ${path}: expected a directory ${dirname(path)}, got none`,
+    );
   }
   const text = readCursorFile(path);
   if (!text) return { path, at: undefined };
@@ -122,6 +127,8 @@ class Printer {
   readonly #io: Io;
   #pending = '';
   #saved = '';
+  /** Behind it stands what --until leaves to the next call. */
+  #kept: Cursor | undefined;
   #damaged = 0;
 
   constructor(cursorPath: string | undefined, filter: LogFilter, settings: Settings, io: Io) {
@@ -147,8 +154,8 @@ class Printer {
       const passage = step.value;
       if (passage.type === 'lost') this.#sayLost(passage);
       else {
+        this.#take(passage.line, at, passage.end);
         at = passage.end;
-        this.#take(passage.line, at);
       }
       lines += 1;
       if (this.#pending.length >= MAX_WRITE_BYTES || lines % LINES_AT_ONCE === 0) {
@@ -164,9 +171,10 @@ class Printer {
     say(this.#io, `Left out ${this.#damaged} damaged lines of the journal`);
   }
 
-  #take(line: string, end: Cursor): void {
+  #take(line: string, from: Cursor | undefined, end: Cursor): void {
     const record = this.#filter(line);
     if (record === 'damaged') this.#damaged += 1;
+    if (record === 'later') this.#kept ??= from ?? { segment: end.segment, offset: 0 };
     if (typeof record !== 'object') return;
     const { output, theme } = this.#settings;
     const text = output === 'json' ? withCursor(line, formatCursor(end)) : logLine(record, theme);
@@ -177,11 +185,22 @@ class Printer {
     const text = this.#pending;
     this.#pending = '';
     if (text !== '') await this.#io.stdout.write(text);
-    if (this.#cursorPath === undefined || at === undefined) return;
-    if (formatCursor(at) === this.#saved) return;
-    this.#saved = formatCursor(at);
-    mkdirSync(dirname(this.#cursorPath), { recursive: true, mode: 0o700 });
-    writeCursorFile(this.#cursorPath, at);
+    const place = this.#kept ?? at;
+    if (this.#cursorPath === undefined || place === undefined) return;
+    if (formatCursor(place) === this.#saved) return;
+    this.#saved = formatCursor(place);
+    try {
+      mkdirSync(dirname(this.#cursorPath), { recursive: true, mode: 0o700 });
+      writeCursorFile(this.#cursorPath, place);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      throw new CliError(
+        code === 'EACCES' || code === 'EPERM' ? EXIT.permission : EXIT.failed,
+        `Cannot keep --cursor-file ${this.#cursorPath}: ${message}`,
+        'What was printed last comes again with the next call',
+        error,
+      );
+    }
   }
 
   #sayLost({ from, to }: { readonly from: Cursor; readonly to: Cursor }): void {

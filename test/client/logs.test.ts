@@ -368,6 +368,33 @@ describe('plain', () => {
   });
 });
 
+describe('--grep', () => {
+  test.for([['('], ['[z-a]'], ['a(?=b)'], ['(a)\\1'], ['x{9999}']])(
+    'refuses %j, and says why',
+    async ([pattern]) => {
+      const { state } = journal(1);
+      const { code, out, err } = await logs(state, ['-g', pattern!]);
+      expect([code, out]).toEqual([EXIT.usage, '']);
+      expect(err).toMatch(
+        /^mapisync: Cannot read --grep: expected .* of RE2, got ".+": \S+.*\n {2}Put/,
+      );
+    },
+  );
+
+  test('takes no longer for a pattern that other engines never end with', async () => {
+    const { state, pen } = journal(1);
+    const evil = { ...pen.next(), msg: `${'a'.repeat(1000)}!` };
+    const lines = new LineMaker({
+      service: { name: 'mapisync', version: '1', instance_id: 'i' },
+      host: 'h',
+    });
+    appendFileSync(segmentPath(pen.dir, 1), lines.line(evil));
+    const { code, out } = await logs(state, ['-g', '(a+)+$']);
+    expect([code, out]).toEqual([0, '']);
+    expect((await logs(state, ['-g', '(a+)+!$'])).out.length).toBeGreaterThan(1000);
+  });
+});
+
 describe('a cursor file', () => {
   test('is never ahead of what was printed', async () => {
     const { state, pen } = journal(24);
@@ -413,6 +440,38 @@ describe('a cursor file', () => {
     expect(saved.trim()).toBe(pen.written.at(-1)!.end);
     const elsewhere = await logs(state, ['--cursor-file', 'nightly', '--journal', state]);
     expect(elsewhere).toMatchObject({ code: 2, err: expect.stringMatching(/\.\/nightly/) });
+  });
+
+  test('leaves to the next call what --until left out', async () => {
+    const { state, pen } = journal(6);
+    const file = join(tempDir(), 'place');
+    const untilTime = pen.written[2]!.record.time;
+    const first = await logs(state, ['-U', untilTime, '--cursor-file', file]);
+    expect(first.out.match(/number \d/g)).toEqual(['number 1', 'number 2', 'number 3']);
+    const rest = await logs(state, ['--cursor-file', file]);
+    expect(rest.out.match(/number \d/g)).toEqual(['number 4', 'number 5', 'number 6']);
+  });
+
+  test('where there is no directory for it: nothing is printed', async () => {
+    const { state } = journal(1);
+    const file = join(tempDir(), 'none', 'place');
+    expect(await logs(state, ['--cursor-file', file])).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(/expected a directory \/.*\/none, got none/),
+    });
+    expect(existsSync(file)).toBe(false);
+  });
+
+  test('that cannot be replaced: it is said what that means', async () => {
+    const { state } = journal(1);
+    const file = join(tempDir(), 'place');
+    mkdirSync(join(file, '..', '.place.new'));
+    expect(await logs(state, ['--cursor-file', file])).toMatchObject({
+      code: 1,
+      out: expect.stringContaining('number 1'),
+      err: expect.stringMatching(/Cannot keep --cursor-file .*EISDIR[\s\S]*comes again/),
+    });
   });
 
   test('that is something else is refused and left alone', async () => {
