@@ -51,6 +51,7 @@ class Pen {
     host: 'h',
   });
   #count = 0;
+  finish: () => void = () => {};
 
   constructor(stateDir: string) {
     this.dir = join(stateDir, 'journal');
@@ -79,21 +80,20 @@ class Pen {
     writeFileSync(segmentPath(this.dir, segment), this.#lines.line(snapshot));
   }
 
-  /** @param torn So much of the last line is written, and the rest by what this returns. */
-  append(segment: number, count: number, torn?: number): () => void {
+  /** @param torn So much of the last line is written; it does not count before `finish()`. */
+  append(segment: number, count: number, torn?: number): void {
     const path = segmentPath(this.dir, segment);
-    let rest = '';
     for (let left = count; left > 0; left--) {
-      const draft = this.next();
-      const line = this.#lines.line(draft);
-      const size = statSync(path).size;
-      const end = `${segment}:${size + Buffer.byteLength(line)}`;
+      const line = this.#lines.line(this.next());
+      const end = `${segment}:${statSync(path).size + Buffer.byteLength(line)}`;
       const cut = left === 1 ? torn : undefined;
-      appendFileSync(path, cut === undefined ? line : line.slice(0, cut));
-      rest = cut === undefined ? '' : line.slice(cut);
-      this.written.push({ record: { ...JSON.parse(line), cursor: end }, line, end });
+      appendFileSync(path, line.slice(0, cut));
+      this.finish = () => {
+        if (cut !== undefined) appendFileSync(path, line.slice(cut));
+        this.written.push({ record: { ...JSON.parse(line), cursor: end }, line, end });
+      };
+      if (cut === undefined) this.finish();
     }
-    return () => appendFileSync(path, rest);
   }
 
   delete(segment: number): void {
@@ -107,8 +107,8 @@ interface Scene {
   readonly before: (pen: Pen) => void;
   /** After the cursors were taken, before anybody reads. */
   readonly meanwhile?: (pen: Pen) => void;
-  /** While some follow. */
-  readonly later: (pen: Pen) => void;
+  /** While some follow, who have caught up before each step. */
+  readonly later: readonly ((pen: Pen) => void)[];
 }
 
 const SCENES: Record<string, Scene> = {
@@ -117,11 +117,7 @@ const SCENES: Record<string, Scene> = {
       pen.begin(1);
       pen.append(1, 24);
     },
-    later: (pen) => {
-      const finish = pen.append(1, 9, 40);
-      finish();
-      pen.append(1, 3);
-    },
+    later: [(pen) => pen.append(1, 9, 40), (pen) => pen.finish(), (pen) => pen.append(1, 3)],
   },
   rotation: {
     before: (pen) => {
@@ -130,13 +126,17 @@ const SCENES: Record<string, Scene> = {
         pen.append(segment, 8);
       }
     },
-    later: (pen) => {
-      pen.append(3, 4);
-      pen.begin(4);
-      pen.append(4, 8);
-      pen.begin(6); // Recovery had deleted 5, which held nothing.
-      pen.append(6, 1);
-    },
+    later: [
+      (pen) => {
+        pen.append(3, 4);
+        pen.begin(4);
+        pen.append(4, 8);
+      },
+      (pen) => {
+        pen.begin(6); // Recovery had deleted 5, which held nothing.
+        pen.append(6, 1);
+      },
+    ],
   },
   'rotation, and the oldest deleted': {
     before: (pen) => {
@@ -146,12 +146,16 @@ const SCENES: Record<string, Scene> = {
       }
     },
     meanwhile: (pen) => pen.delete(1),
-    later: (pen) => {
-      pen.begin(4);
-      pen.append(4, 8);
-      pen.begin(5);
-      pen.append(5, 2);
-    },
+    later: [
+      (pen) => {
+        pen.begin(4);
+        pen.append(4, 8);
+      },
+      (pen) => {
+        pen.begin(5);
+        pen.append(5, 2);
+      },
+    ],
   },
 };
 
@@ -255,31 +259,31 @@ describe.each(Object.entries(SCENES))('%s', (_, scene) => {
       return { start, filter, end, io, first, ended };
     });
     const counted = (text: string): number => text.split('\n').length - 1;
-    await until(
-      'all have caught up',
-      () => followers.every(({ io, first }) => counted(io.stdout.text) >= first.length),
-      PATIENCE_MS,
-    );
     const before = pen.written.length;
-    scene.later(pen);
-    const full = followers.map(({ filter, first }) => [
-      ...first,
-      ...pen.written
-        .slice(before)
-        .map(({ record }) => record)
-        .filter(FILTERS[filter]![1]),
-    ]);
-    await until(
-      'all have caught up again',
-      () => followers.every(({ io }, n) => counted(io.stdout.text) >= full[n]!.length),
-      PATIENCE_MS,
-    );
+    const due = (): object[][] =>
+      followers.map(({ filter, first }) => [
+        ...first,
+        ...pen.written
+          .slice(before)
+          .map(({ record }) => record)
+          .filter(FILTERS[filter]![1]),
+      ]);
+    for (const step of [() => {}, ...scene.later]) {
+      step(pen);
+      const counts = due().map((records) => records.length);
+      await until(
+        'all have caught up',
+        () => followers.every(({ io }, n) => counted(io.stdout.text) >= counts[n]!),
+        PATIENCE_MS,
+      );
+    }
     for (const call of once) await call(true);
+    const all = due();
     for (const [n, { start, filter, end, io, ended }] of followers.entries()) {
       end.abort();
       const codes = [await ended];
       const lost = [io.stderr.text.includes('Going on with the oldest record')];
-      rows.followed.push({ start, filter, got: [io.stdout.text], want: [full[n]!], codes, lost });
+      rows.followed.push({ start, filter, got: [io.stdout.text], want: [all[n]!], codes, lost });
     }
     rmSync(state, { recursive: true });
   });
