@@ -41,9 +41,8 @@ export function makeLogFilter(options: LogFilterOptions): LogFilter {
     if (id !== undefined && session?.id !== id) return undefined;
     if (SEVERITY_NUMBER[level] < least) return undefined;
     if (globs.length > 0 && !globs.some((glob) => glob(name))) return undefined;
-    const timeMs = Date.parse(record.time);
-    if (sinceMs !== undefined && timeMs < sinceMs) return undefined;
-    if (untilMs !== undefined && timeMs > untilMs) return 'later';
+    if (sinceMs !== undefined && Date.parse(record.time) < sinceMs) return undefined;
+    if (untilMs !== undefined && Date.parse(record.time) > untilMs) return 'later';
     if (pattern && !pattern(logLine(record))) return undefined;
     return record;
   };
