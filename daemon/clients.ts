@@ -3,8 +3,9 @@ import type { Socket } from 'node:net';
 import { type ClientFrame, type DaemonFacts, decodeClientFrame } from '../protocol/wire/clients.ts';
 import type { Unknown } from '../protocol/wire/frames.ts';
 import { ProtocolError } from '../protocol/wire/protocol-error.ts';
-import type { BodyHandler } from './connection.ts';
-import { endSoon, type Feed, toBytes } from './feed.ts';
+import { type BodyHandler, endSoon } from './connection.ts';
+import type { Feed } from './feed.ts';
+import { toBytes } from './feed-client.ts';
 import type { Recorder } from './recorder.ts';
 import { REFUSAL } from './refusals.ts';
 
@@ -49,7 +50,7 @@ export function serveClient(socket: Socket, protocol: number, deps: ClientDeps):
         return;
       case 'status':
         // A client that asks and asks without reading must not fill our memory.
-        if (socket.writableNeedDrain) return;
+        if (socket.writableNeedDrain || !socket.writable) return;
         socket.write(toBytes({ kind: 'status', status: deps.status() }));
         return;
       case 'stop':

@@ -48,8 +48,8 @@ export interface Gate {
   enter(role: Role, protocol: number, socket: Socket): BodyHandler;
   /** A peer was turned away before it could speak. */
   refused(reason: string): void;
-  /** The handshake is over, well or not. */
-  left(): void;
+  /** The handshake is over, well or not. @param admitted The role that was told to go on. */
+  left(admitted: Role | undefined): void;
 }
 
 type Phase =
@@ -68,10 +68,11 @@ export function serveConnection(socket: Socket, gate: Gate): void {
   /** Bytes of the handshake that are not whole yet. */
   let pending: Buffer = Buffer.alloc(0);
   let left = false;
+  let admitted: Role | undefined;
   const leave = (): void => {
     if (left) return;
     left = true;
-    gate.left();
+    gate.left(admitted);
   };
   /** The handshake's, later that of an incomplete frame. */
   let deadline: NodeJS.Timeout | undefined;
@@ -126,6 +127,7 @@ export function serveConnection(socket: Socket, gate: Gate): void {
         socket.resume();
         return undefined;
       }
+      admitted = greeting.role;
       socket.write(challenge);
       phase = { type: 'answer', greeting, sent, challenge };
     }
@@ -195,4 +197,14 @@ export function serveConnection(socket: Socket, gate: Gate): void {
   socket.on('error', () => close());
   socket.on('end', () => close());
   socket.on('close', () => close('closed'));
+}
+
+const LINGER_MS = 2000;
+
+/** Lets the last frames go out, for a while. */
+export function endSoon(socket: Socket, lingerMs = LINGER_MS): void {
+  socket.end();
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  timer.unref();
+  socket.once('close', () => clearTimeout(timer));
 }

@@ -16,9 +16,10 @@ import type { ProtocolError } from '../protocol/wire/protocol-error.ts';
 import { Adoption } from './adoption.ts';
 import { serveClient } from './clients.ts';
 import { nowText } from './clock.ts';
-import { type BodyHandler, type Gate, serveConnection } from './connection.ts';
+import { type BodyHandler, endSoon, type Gate, serveConnection } from './connection.ts';
 import type { Exports } from './export/exports.ts';
-import { endSoon, Feed, toBytes } from './feed.ts';
+import { Feed } from './feed.ts';
+import { toBytes } from './feed-client.ts';
 import { Fold, Hub } from './hub.ts';
 import { Journal, type JournalOptions, type JournalTrouble } from './journal.ts';
 import type { Cursor } from './journal-files.ts';
@@ -95,6 +96,8 @@ export class Daemon {
   #begun: () => void = () => {};
   #durableEnd: Cursor = { segment: 0, offset: 0 };
   #greeting = 0;
+  /** Of those, who has been promised a place. */
+  readonly #admitted: Record<Role, number> = { shim: 0, client: 0 };
   #pipe = '';
   #stopping = false;
   #ticker: NodeJS.Timeout | undefined;
@@ -185,7 +188,7 @@ export class Daemon {
     this.#core = undefined;
     core?.adoption.release();
     for (const client of this.#clients) {
-      client.write(toBytes({ kind: 'bye' }));
+      if (client.writable) client.write(toBytes({ kind: 'bye' }));
       endSoon(client);
     }
     await this.#closed(STOP_TIMEOUT_MS);
@@ -376,19 +379,23 @@ export class Daemon {
       },
       admit(role) {
         if (daemon.#stopping) return STATUS.stopping;
+        const taken = daemon.#admitted[role];
         const full =
           role === 'shim'
-            ? daemon.#shims.size >= MAX_PROVIDERS
-            : daemon.#clients.size >= MAX_CLIENTS;
-        return full ? STATUS.tooMany : STATUS.goOn;
+            ? daemon.#shims.size + taken >= MAX_PROVIDERS
+            : daemon.#clients.size + taken >= MAX_CLIENTS && !daemon.#feed.makeRoom();
+        if (full) return STATUS.tooMany;
+        daemon.#admitted[role] += 1;
+        return STATUS.goOn;
       },
       enter: (role, protocol, socket) => daemon.#enter(role, protocol, socket),
       refused: (reason) => {
         // Who goes away by itself was not refused.
         if (reason !== 'closed') daemon.#refuse(reason, WHY[reason] ?? reason);
       },
-      left: () => {
+      left: (admitted) => {
         daemon.#greeting -= 1;
+        if (admitted) daemon.#admitted[admitted] -= 1;
       },
     };
   }

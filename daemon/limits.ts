@@ -23,6 +23,10 @@ export const MAX_BUFFERED_BYTES = 131_072;
 export const MAX_CLIENT_BACKLOG_BYTES = 4_194_304;
 /** A client that takes nothing of what waits for it for so long is told so and cut. */
 export const MAX_CLIENT_STALL_MS = 30_000;
+/** What goes to a client at once. */
+export const FEED_CHUNK_BYTES = 65_536;
+/** How long a client that was cut may take to hear why. Who needs its place gets it sooner. */
+export const MAX_GOODBYE_MS = 600_000;
 /** Ends of sessions kept for clients that have not got them. Above that the slowest client is cut. */
 export const MAX_ENDS_KEPT = 4096;
 /** What is kept of one session's frames without being asked for; less than a client's backlog. */

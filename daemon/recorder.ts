@@ -10,7 +10,8 @@ import { encodeFrame, frame as framed } from '../protocol/wire/encode.ts';
 import type { Hello } from '../protocol/wire/frames.ts';
 import { PROTOCOL_VERSION } from '../protocol/wire/limits.ts';
 import { type HowRecorded, RECORDED } from '../protocol/wire/recording.ts';
-import { endSoon, toBytes } from './feed.ts';
+import { endSoon } from './connection.ts';
+import { toBytes } from './feed-client.ts';
 import type { RingEntry } from './hub.ts';
 import { MAX_CLIENT_BACKLOG_BYTES, MAX_TAPE_BYTES } from './limits.ts';
 

@@ -25,7 +25,14 @@ export class SessionChanges {
     return this.#number;
   }
 
+  /** Changes that some client may still need. */
+  get size(): number {
+    return this.#list.length;
+  }
+
+  /** An end is the last change of its session. */
   add(id: string, end: LiveSession | undefined): void {
+    if (end === undefined && this.#newest.get(id)?.end !== undefined) return;
     const change = { number: ++this.#number, id, end, bytes: undefined };
     this.#list.push(change);
     this.#newest.set(id, change);
@@ -37,13 +44,6 @@ export class SessionChanges {
       const change = this.#list[at] as SessionChange;
       if (this.#newest.get(change.id) === change) yield change;
     }
-  }
-
-  /** How many sessions changed after a number. */
-  countAfter(number: number): number {
-    let count = 0;
-    for (const _ of this.after(number)) count += 1;
-    return count;
   }
 
   /** Forgets what every client has. @returns how many ends have to be kept. */

@@ -4,8 +4,7 @@ import { decodeShimFrame, ProgressView, peekKind, readProgress } from '../protoc
 import { encodeFrame, frame as framed } from '../protocol/wire/encode.ts';
 import { type DaemonFrame, KIND } from '../protocol/wire/frames.ts';
 import { ProtocolError } from '../protocol/wire/protocol-error.ts';
-import type { BodyHandler } from './connection.ts';
-import { endSoon } from './feed.ts';
+import { type BodyHandler, endSoon } from './connection.ts';
 import type { Hub, RingEntry } from './hub.ts';
 import { MAX_BUFFERED_BYTES } from './limits.ts';
 import type { Recorder } from './recorder.ts';

@@ -133,16 +133,12 @@ async function openPipe(endpoint: Endpoint, deadline: number): Promise<Socket> {
     const handle = calls.openPipe(endpoint.pipe);
     if (handle !== INVALID_HANDLE) {
       // Before a byte is sent: a pipe of this name may be somebody else's trap.
-      const owner = calls.ownerOf(handle);
-      const user = calls.userSid();
-      if (owner === user) {
+      const problem = ownerProblem(handle);
+      if (!problem) {
         return new Socket({ fd: calls.toDescriptor(handle), readable: true, writable: true });
       }
       calls.closeHandle(handle);
-      throw new PlatformError(
-        'other-user',
-        `Cannot use ${endpoint.pipe}: it belongs to ${owner}, and this is ${user}`,
-      );
+      throw new PlatformError('other-user', `Cannot use ${endpoint.pipe}: ${problem}`);
     }
     const code = calls.getLastError();
     if (code === ERROR_FILE_NOT_FOUND) throw stale(endpoint);
@@ -151,6 +147,18 @@ async function openPipe(endpoint: Endpoint, deadline: number): Promise<Socket> {
     }
     if (Date.now() > deadline) throw late(endpoint);
     await new Promise((resolve) => setTimeout(resolve, BUSY_RETRY_MS));
+  }
+}
+
+/** @returns What is wrong with the owner of a pipe; who cannot be told is nobody to be trusted. */
+function ownerProblem(handle: number): string | undefined {
+  const calls = win32Calls();
+  try {
+    const owner = calls.ownerOf(handle);
+    const user = calls.userSid();
+    return owner === user ? undefined : `it belongs to ${owner}, and this is ${user}`;
+  } catch (error) {
+    return `whom it belongs to is not to be found out: ${(error as Error).message}`;
   }
 }
 

@@ -9,6 +9,21 @@ import { cleanUp, journalOf, named, startDaemon, until } from '../daemon/support
 test.for<[string, Role, number]>([
   ['providers', 'shim', MAX_PROVIDERS],
   ['clients', 'client', MAX_CLIENTS],
+])('%s: no more get in when they come all at once', async ([, role, most]) => {
+  const { stateDir } = await startDaemon();
+  const enter = async () => {
+    const { socket } = await connect(join(stateDir, 'endpoint'), { role, timeoutMs: 5000 });
+    cleanUp(() => socket.destroy());
+    return socket;
+  };
+  for (let count = 5; count < most; count++) await enter();
+  const tries = await Promise.allSettled(Array.from({ length: 20 }, enter));
+  expect(tries.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
+});
+
+test.for<[string, Role, number]>([
+  ['providers', 'shim', MAX_PROVIDERS],
+  ['clients', 'client', MAX_CLIENTS],
 ])(
   '%s: the last gets in, one more is told why, and there is room again',
   async ([, role, most]) => {

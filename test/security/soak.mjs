@@ -21,6 +21,8 @@ const MIN_RATIO = 0.9;
 /** How much more may be resident in the last third than in the second. */
 const MAX_GROWTH = 1.05;
 const POLL_MS = 250;
+/** Of /proc/PID/stat; the same on every Linux. */
+const TICKS_PER_SECOND = 100;
 const WARM_FRAMES = 500_000;
 
 let asked = 0;
@@ -31,7 +33,6 @@ function start(file, args) {
   return {
     child,
     ready: once(child, 'message'),
-    tell: (question) => child.send({ question }),
     ask: (question) =>
       new Promise((resolve) => {
         const id = ++asked;
@@ -45,6 +46,12 @@ function start(file, args) {
       }),
     stop: () => child.disconnect(),
   };
+}
+
+/** Processor time of all threads, user and system. */
+function cpuSeconds(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
 const residentMib = (pid) =>
@@ -62,44 +69,49 @@ export async function soak({ minutes, pairs = PAIRS, say = () => {} }) {
   try {
     await Promise.all([load.ready, tails.ready]);
     const resident = [];
-    let cutBefore = 0;
     let sessions = 0;
     const sliceMs = (minutes * 60_000) / pairs / 2;
-    /** Frames acknowledged per second. */
+    /** @returns frames acknowledged, in how many seconds, for how much of the daemon's processor time. */
     const slice = async (want) => {
-      await tails.ask({ want, cut: 0 });
-      const from = await load.ask('count');
+      await tails.ask({ want, cut: (await status(daemon.endpoint)).counts.clients_cut });
+      const from = { ...(await load.ask('count')), cpu: cpuSeconds(daemon.pid) };
       const end = performance.now() + sliceMs;
       while (performance.now() < end) {
         await sleep(Math.max(0, Math.min(POLL_MS, end - performance.now())));
         resident.push(residentMib(daemon.pid));
-        if (want === 0) continue;
         const { counts } = await status(daemon.endpoint);
         sessions = Math.max(sessions, counts.sessions_running);
-        tails.tell({ want, cut: counts.clients_cut - cutBefore });
-        cutBefore = counts.clients_cut;
+        if (want > 0) await tails.ask({ want, cut: counts.clients_cut });
       }
-      const to = await load.ask('count');
-      return ((to.acked - from.acked) * 1000) / (to.atMs - from.atMs);
+      const to = { ...(await load.ask('count')), cpu: cpuSeconds(daemon.pid) };
+      const frames = to.acked - from.acked;
+      return {
+        perSecond: (frames * 1000) / (to.atMs - from.atMs),
+        perCpuSecond: frames / (to.cpu - from.cpu),
+      };
     };
     // The first frames of 4,096 sessions cost more than those that follow.
     await until('frames flow', async () => (await load.ask('count')).acked > WARM_FRAMES, 120_000);
     await slice(TAILS);
-    const ratios = [];
+    const ratios = { perCpuSecond: [], perSecond: [] };
     const rates = [];
     for (let pair = 0; pair < pairs; pair++) {
       const order = pair % 2 === 0 ? [TAILS, 0] : [0, TAILS];
       const measured = new Map();
       for (const want of order) measured.set(want, await slice(want));
-      ratios.push(measured.get(TAILS) / measured.get(0));
-      rates.push(measured.get(0));
+      const [with_, without] = [measured.get(TAILS), measured.get(0)];
+      for (const [name, all] of Object.entries(ratios)) all.push(with_[name] / without[name]);
+      rates.push(without.perSecond);
+      const thousands = (count) => Math.round(count / 1000);
       say(
-        `pair ${pair + 1}/${pairs}: ${Math.round(measured.get(TAILS))} of ${Math.round(measured.get(0))} frames/s ` +
-          `(${ratios.at(-1).toFixed(2)}), ${resident.at(-1).toFixed(0)} MiB`,
+        `pair ${pair + 1}/${pairs}: ${thousands(with_.perCpuSecond)} of ` +
+          `${thousands(without.perCpuSecond)} thousand frames for a second of processor ` +
+          `(${ratios.perCpuSecond.at(-1).toFixed(2)}), ${thousands(with_.perSecond)} of ` +
+          `${thousands(without.perSecond)} thousand in a second (${ratios.perSecond.at(-1).toFixed(2)}), ` +
+          `${resident.at(-1).toFixed(0)} MiB`,
       );
     }
-    const { counts } = await status(daemon.endpoint);
-    const { id: _, ...told } = await tails.ask({ want: 0, cut: counts.clients_cut - cutBefore });
+    const { id: _, tails: none, ...told } = await tails.ask({ want: 0 });
     const after = (await status(daemon.endpoint)).counts;
     load.stop();
     const third = Math.floor(resident.length / 3);
@@ -109,7 +121,8 @@ export async function soak({ minutes, pairs = PAIRS, say = () => {} }) {
       sessions,
       tails: TAILS,
       minutes,
-      ratio: median(ratios),
+      ratio: median(ratios.perCpuSecond),
+      ratioByTheClock: median(ratios.perSecond),
       framesPerSecond: Math.round(median(rates)),
       residentMib: Math.round(Math.max(...resident)),
       growth,

@@ -1,9 +1,11 @@
 /**
  * Tails that never read, in a process of their own: half of them want records, and get to the end of
- * their empty picture; half want sessions too, and read nothing at all. Arguments: endpoint. Told how many there have to be
- * (`want`); `cut` says how many the daemon has cut since: so many of the oldest then read what they had
- * been sent, so that what they were told can be compared with what the daemon counted, and new ones
- * take their places.
+ * their empty picture; half want sessions too, and read nothing at all. Arguments: endpoint.
+ *
+ * Told how many there have to be (`want`) and how many the daemon has cut so far (`cut`). Who was cut
+ * is not to be seen without reading, so the oldest read on: one that was cut finds that it was told, and
+ * what it was told can be compared with what the daemon counted; one that was not is put back once it
+ * has caught up. With `want` 0 all read on, so that nobody who was cut is missed.
  */
 import { load, openClient } from './peers.mjs';
 
@@ -14,68 +16,112 @@ const { WANT } = await load('protocol/wire/clients.js');
 const AT_ONCE = 25;
 
 let added = 0;
-const tails = [];
-/** Tails that were cut and read on; updates that they were told they missed; gaps in what they got. */
+/** Those that do not read, oldest first. */
+const silent = [];
+/** Tails that were cut, with a word and without; updates that they were told they missed; gaps in what they got. */
 const totals = { told: 0, untold: 0, dropped: 0, records: 0, gaps: 0 };
 
-async function add() {
-  const wants = added++ % 2 === 0 ? WANT.records : WANT.records | WANT.sessions;
-  const tail = { place: undefined, cut: false };
-  tail.client = await openClient(endpoint, (frame) => {
-    if (frame.kind === 'current' && !tail.reading) tail.client.socket.pause();
-    if (frame.kind === 'record') {
-      totals.records += 1;
-      const [segment, offset] = frame.cursor.split(':').map(Number);
-      const from = offset - Buffer.byteLength(frame.line) - 1;
-      // Within one segment each record begins where the one before ended.
-      if (tail.place?.segment === segment && tail.place.offset !== from) totals.gaps += 1;
-      tail.place = { segment, offset };
-    }
+class Tail {
+  #client;
+  #place;
+  #wasTold = false;
+  /** Ends the reading on; whether the tail was cut. */
+  #ended;
+  #sinceMs;
+
+  static async start() {
+    const tail = new Tail();
+    const both = added++ % 2 === 1;
+    tail.#client = await openClient(endpoint, (frame) => tail.#take(frame));
+    tail.#client.send({
+      kind: 'subscribe',
+      wants: both ? WANT.records | WANT.sessions : WANT.records,
+      after: null,
+    });
+    const { socket } = tail.#client;
+    socket.once('close', () => {
+      if (!tail.#ended) throw new Error('A tail that does not read saw its connection end');
+      totals[tail.#wasTold ? 'told' : 'untold'] += 1;
+      tail.#ended(true);
+    });
+    if (both) socket.pause();
+    return tail;
+  }
+
+  #take(frame) {
+    if (frame.kind === 'current' && !this.#ended) this.#client.socket.pause();
+    if (frame.kind === 'record') this.#record(frame);
     if (frame.kind === 'cut') {
-      tail.cut = true;
-      totals.told += 1;
+      this.#wasTold = true;
       totals.dropped += frame.dropped;
     }
-  });
-  tail.client.send({ kind: 'subscribe', wants, after: null });
-  if (wants !== WANT.records) tail.client.socket.pause();
-  tails.push(tail);
-}
-
-function finish(tail) {
-  const { socket } = tail.client;
-  tail.reading = true;
-  return new Promise((resolve) => {
-    socket.once('close', () => {
-      if (!tail.cut) totals.untold += 1;
-      resolve();
-    });
-    socket.resume();
-  });
-}
-
-const reading = new Set();
-let wanted = 0;
-let filling;
-
-async function fill() {
-  while (tails.length > wanted) tails.shift().client.socket.destroy();
-  while (tails.length < wanted) {
-    await Promise.all(Array.from({ length: Math.min(AT_ONCE, wanted - tails.length) }, add));
   }
-  filling = undefined;
+
+  #record({ cursor, line }) {
+    totals.records += 1;
+    const [segment, offset] = cursor.split(':').map(Number);
+    const from = offset - Buffer.byteLength(line) - 1;
+    // Within one segment each record begins where the one before ended.
+    if (this.#place?.segment === segment && this.#place.offset !== from) totals.gaps += 1;
+    this.#place = { segment, offset };
+    if (this.#ended && Date.parse(JSON.parse(line).time) > this.#sinceMs) this.#ended(false);
+  }
+
+  /** @returns whether it was cut; if not, it has caught up and reads no more. */
+  async readOn() {
+    this.#sinceMs = Date.now();
+    const { socket } = this.#client;
+    const wasCut = await new Promise((resolve) => {
+      this.#ended = resolve;
+      socket.resume();
+    });
+    if (!wasCut) {
+      this.#ended = undefined;
+      socket.pause();
+    }
+    return wasCut;
+  }
+
+  leave() {
+    const { socket } = this.#client;
+    socket.removeAllListeners('close');
+    socket.destroy();
+  }
+}
+
+/** Lets the oldest read on until as many were found cut as the daemon has cut. */
+async function find(cut) {
+  for (;;) {
+    const owed = cut - totals.told - totals.untold;
+    const some = silent.splice(0, owed);
+    if (owed <= 0 || some.length === 0) return;
+    const wereCut = await Promise.all(some.map((tail) => tail.readOn()));
+    silent.push(...some.filter((_, at) => !wereCut[at]));
+  }
+}
+
+async function add(want) {
+  while (silent.length < want) {
+    const count = Math.min(AT_ONCE, want - silent.length);
+    silent.push(...(await Promise.all(Array.from({ length: count }, () => Tail.start()))));
+  }
+}
+
+async function leave() {
+  const reading = silent.splice(0).map(async (tail) => {
+    // At once: silent again it could be cut, and nobody would see.
+    if (!(await tail.readOn())) tail.leave();
+  });
+  await Promise.all(reading);
 }
 
 process.on('message', async ({ id, question: { want, cut } }) => {
-  for (let count = 0; count < cut && tails.length > 0; count++) {
-    const done = finish(tails.shift()).then(() => reading.delete(done));
-    reading.add(done);
+  if (want === 0) await leave();
+  else {
+    await find(cut);
+    await add(want);
   }
-  wanted = want;
-  filling ??= fill();
-  await filling;
-  if (want === 0) await Promise.all(reading);
-  if (id !== undefined) process.send({ id, tails: tails.length, ...totals });
+  process.send({ id, tails: silent.length, ...totals });
 });
 process.on('disconnect', () => process.exit());
 process.send('ready');
