@@ -90,6 +90,8 @@ export class Journal {
   #backlogBytes = 0;
   #state: 'open' | 'full' | 'failed' | 'closed' = 'open';
   #closing = false;
+  /** What is being written; as large as the largest batch so far, so at most about `BATCH_BYTES`. */
+  #batch: Buffer = Buffer.alloc(0);
   #lastSyncMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: JournalOptions) {
@@ -230,7 +232,7 @@ export class Journal {
 
   /** Writes lines at the end of the segment; waits while the disk is full. */
   async #write(lines: readonly Line[]): Promise<DurableLine[]> {
-    const bytes = Buffer.from(lines.map((line) => line.text).join(''));
+    const bytes = this.#inBatch(lines);
     await this.#untilSpace(() => this.#writeBytes(bytes));
     let offset = this.#offset;
     this.#offset += bytes.length;
@@ -238,6 +240,17 @@ export class Journal {
       offset += size;
       return { draft, line: text.slice(0, -1), cursor: { segment: this.#segment, offset } };
     });
+  }
+
+  /** The lines' bytes, which stand there until the next batch. */
+  #inBatch(lines: readonly Line[]): Uint8Array {
+    let size = 0;
+    for (const { bytes } of lines) size += bytes;
+    // A new one for each batch would make V8 collect all its garbage again and again.
+    if (size > this.#batch.length) this.#batch = Buffer.allocUnsafeSlow(size);
+    let at = 0;
+    for (const { text } of lines) at += this.#batch.write(text, at);
+    return this.#batch.subarray(0, size);
   }
 
   /** Always at the same offset, so that a second attempt overwrites a first that stopped half-way. */

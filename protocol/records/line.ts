@@ -42,25 +42,26 @@ export interface FinishedRecord extends RecordDraft {
  * shortened so that the line is at most `MAX_LINE_BYTES`.
  */
 export function finishRecord(draft: RecordDraft, context: LineContext): FinishedRecord {
-  const { time, observed_time, level, event_name, event_id, group, msg, ...rest } = draft;
-  const { trace_id, span_id, trace_flags, ...fields } = rest;
-  return shorten({
-    v: 1,
-    time,
-    ...(observed_time === undefined ? {} : { observed_time }),
+  const { level } = draft;
+  // What comes first is listed first; members without a value are not in the line. Spreads that leave
+  // something out would take several times as long.
+  const head = {
+    v: 1 as const,
+    time: draft.time,
+    observed_time: draft.observed_time,
     level,
     severity_number: SEVERITY_NUMBER[level],
-    event_name,
-    event_id: event_id ?? `${context.service.instance_id}-${context.counter}`,
-    ...(group === undefined ? {} : { group }),
-    msg,
-    ...(trace_id === undefined ? {} : { trace_id }),
-    ...(span_id === undefined ? {} : { span_id }),
-    ...(trace_flags === undefined ? {} : { trace_flags }),
+    event_name: draft.event_name,
+    event_id: draft.event_id ?? `${context.service.instance_id}-${context.counter}`,
+    group: draft.group,
+    msg: draft.msg,
+    trace_id: draft.trace_id,
+    span_id: draft.span_id,
+    trace_flags: draft.trace_flags,
     service: context.service,
     host: { name: context.host },
-    ...fields,
-  });
+  };
+  return shorten(Object.assign(head, draft) as FinishedRecord);
 }
 
 /** The line of a record, without its newline. */

@@ -11,6 +11,8 @@ const MAX_BYTES_PER_UNIT = 6;
 
 /** Escapes what JSON leaves raw: DEL, C1, U+2028, U+2029 and bidi controls. */
 export function escapeLine(line: string): string {
+  // Many times as fast as the expression, and true of nearly all lines.
+  if (Buffer.byteLength(line) === line.length && !line.includes('\x7f')) return line;
   return line.replace(RAW, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 

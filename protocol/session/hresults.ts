@@ -52,11 +52,21 @@ const FAILED = 0x80000000;
 /** Outlook's object model sometimes leaves property tag bits in these places of a result. */
 const TAG_BITS = 0x7ff00000;
 
+/** Of rows that were asked for. */
+const descriptions = new Map<HresultRow, Hresult>();
+
 /** Never fails: an unknown value is described by rule. `value` may be signed or unsigned. */
 export function describeHresult(value: number): Hresult {
   const unsigned = value >>> 0;
   const row = byValue.get(unsigned);
-  if (row !== undefined) return known(unsigned, row);
+  if (row !== undefined) {
+    let description = descriptions.get(row);
+    if (description === undefined) {
+      description = known(unsigned, row);
+      descriptions.set(row, description);
+    }
+    return description;
+  }
   return byFacility(unsigned) ?? withoutTagBits(unsigned) ?? unknown(unsigned);
 }
 

@@ -402,18 +402,31 @@ function lostDraft(
 }
 
 function stamp(ring: RingState, seq: number, emit: Emit, observedWallUs: number | undefined): void {
-  const batch = drafts.splice(0);
-  const of = batch.length;
-  const observed = observedWallUs === undefined ? undefined : rfc3339(observedWallUs);
-  const latestUs = observedWallUs === undefined ? undefined : observedWallUs - OBSERVED_LATE_US;
-  const onTime = latestUs === undefined ? '' : rfc3339(latestUs);
-  batch.forEach((draft, at) => {
+  const of = drafts.length;
+  for (let at = 0; at < of; at += 1) {
+    const draft = drafts[at] as Draft;
     draft.event_id = `${ring.origin.ring}-${seq}-${at + 1}`;
     if (of > 1) draft.group = { n: at + 1, of };
-    // Both are UTC of one length, so they compare as text.
-    if (observed !== undefined && draft.time < onTime) draft.observed_time = observed;
+    if (observedWallUs !== undefined) observe(draft, observedWallUs);
     emit(draft);
-  });
+  }
+  drafts.length = 0;
+}
+
+/** Of the newest time of reading: all frames of a turn have the same. */
+let observedUs = -1;
+let observed = '';
+let onTime = '';
+
+/** Notes when a record was read, if that was late. */
+function observe(draft: Draft, wallUs: number): void {
+  if (wallUs !== observedUs) {
+    observedUs = wallUs;
+    observed = rfc3339(wallUs);
+    onTime = rfc3339(wallUs - OBSERVED_LATE_US);
+  }
+  // Both are UTC of one length, so they compare as text.
+  if (draft.time < onTime) draft.observed_time = observed;
 }
 
 /** What was read later than this after it was made says so. */
