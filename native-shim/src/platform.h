@@ -48,7 +48,9 @@ void BootId(unsigned char out[16]) noexcept;
 // Closes a HANDLE of the host's. Off Windows there is nothing to close.
 void CloseHandleValue(void* handle) noexcept;
 
-// Starts a detached thread that runs to the end of the process. It takes no signals of the host's.
+// Starts the one thread of ours, at most once in a process: detached, to the end of the process, on
+// a stack of kThreadStackBytes. It takes no signals of the host's, and allocates nothing by itself.
+inline constexpr std::size_t kThreadStackBytes = 262144;
 [[nodiscard]] bool StartThread(void (*run)(void*), void* argument) noexcept;
 // Keeps the module that holds this code loaded for the life of the process, since a thread runs in
 // it. On POSIX the linker's `-z nodelete` does that.

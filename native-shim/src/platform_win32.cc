@@ -78,29 +78,20 @@ namespace {
 struct ThreadStart {
   void (*run)(void*);
   void* argument;
-};
+} thread_start;
 
-DWORD WINAPI RunThread(void* start) noexcept {
-  const ThreadStart it = *static_cast<ThreadStart*>(start);
-  HeapFree(GetProcessHeap(), 0, start);
-  it.run(it.argument);
+DWORD WINAPI RunThread(void*) noexcept {
+  thread_start.run(thread_start.argument);
   return 0;
 }
 
 }  // namespace
 
 bool StartThread(void (*run)(void*), void* argument) noexcept {
-  constexpr SIZE_T kStackBytes = 262144;
-  auto* const start =
-      static_cast<ThreadStart*>(HeapAlloc(GetProcessHeap(), 0, sizeof(ThreadStart)));
-  if (start == nullptr) return false;
-  *start = {run, argument};
-  const HANDLE thread = CreateThread(nullptr, kStackBytes, RunThread, start,
+  thread_start = {run, argument};
+  const HANDLE thread = CreateThread(nullptr, kThreadStackBytes, RunThread, nullptr,
                                      STACK_SIZE_PARAM_IS_A_RESERVATION, nullptr);
-  if (thread == nullptr) {
-    HeapFree(GetProcessHeap(), 0, start);
-    return false;
-  }
+  if (thread == nullptr) return false;
   CloseHandle(thread);
   return true;
 }

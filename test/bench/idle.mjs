@@ -1,4 +1,7 @@
-/** Part `idle`: context switches of all threads, of a daemon and of a host, while nothing happens. */
+/**
+ * Part `idle`: how often the threads of a daemon and of a host wake while nothing happens. Each wake-up is
+ * a context switch that the thread asked for, by waiting; being preempted by others is none.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostTarget } from '../../bin/native.mjs';
@@ -12,7 +15,7 @@ function switches(pid) {
   let count = 0;
   for (const task of readdirSync(`/proc/${pid}/task`)) {
     const status = readFileSync(`/proc/${pid}/task/${task}/status`, 'utf8');
-    for (const [, n] of status.matchAll(/^(?:non)?voluntary_ctxt_switches:\s+(\d+)/gm)) {
+    for (const [, n] of status.matchAll(/^voluntary_ctxt_switches:\s+(\d+)/gm)) {
       count += Number(n);
     }
   }
