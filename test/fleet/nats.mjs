@@ -43,8 +43,6 @@ class Server {
   }
 }
 
-export const needs = 'nats-server';
-
 export async function run({ count, kills, seed, say }) {
   const { dir, remove } = scratch();
   const server = new Server(dir);
