@@ -12,7 +12,7 @@ import { redactFrame } from '../../protocol/wire/redact.ts';
 import type { Connection, Place } from '../connection.ts';
 import { CliError, EXIT } from '../exit.ts';
 import { findHistory, findInHistory } from '../history.ts';
-import type { Io } from '../io.ts';
+import { type Io, OutputClosed } from '../io.ts';
 import { say } from '../messages.ts';
 import type { Settings } from '../settings.ts';
 import { connectOrStart } from '../start.ts';
@@ -217,7 +217,12 @@ class Tape {
   }
 
   #write(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd as number, bytes, at);
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd as number, bytes, at);
+    } catch (error) {
+      const isClosed = (error as NodeJS.ErrnoException).code === 'EPIPE';
+      throw isClosed ? new OutputClosed() : error;
+    }
   }
 
   #close(): void {

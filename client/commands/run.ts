@@ -105,8 +105,9 @@ async function runIn(
     }
   } finally {
     watched.abort();
-    if (!failure) await stopDaemon(daemon, place);
-    else daemon.close();
+    const stopping = stopDaemon(daemon, place);
+    // Where something else failed already, that is what there is to say.
+    await (failure ? stopping.catch(() => {}) : stopping);
   }
   if (failure) throw failure;
   await sessions.readOn();

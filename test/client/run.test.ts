@@ -1,5 +1,5 @@
 // `run` as a script calls it: the program itself, the sample host with the real shim, real signals.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -162,6 +162,23 @@ describe.skipIf(!here)('run', { timeout: 60_000 }, () => {
     expect(ran.err).toMatch(/ended abandoned/);
     expect(readFileSync(report, 'utf8')).toContain('<failure type="abandoned"');
     expect(ran.left).toEqual([]);
+  });
+
+  test('nobody reads its output: quiet, and its daemon is gone', async () => {
+    const text = `node "$0" run --json "$@" | head -c 1; echo "\${PIPESTATUS[0]}"`;
+    const temporary = join(tempDir(), 'temporary');
+    mkdirSync(temporary);
+    const [, ...command] = sync(mailbox, '--hold', '300');
+    const cli = join(compiled(), 'bin', 'mapisync.js');
+    const { stdout, stderr } = spawnSync(
+      'bash',
+      ['-c', text, cli, '--', ...command, '--stores', '2'],
+      {
+        env: { ...process.env, TMPDIR: temporary },
+      },
+    );
+    expect([String(stdout), String(stderr)]).toEqual(['{0\n', '']);
+    expect(readdirSync(temporary)).toEqual([]);
   });
 
   test('SIGTERM: the program hears of it, and nothing is left', async () => {
