@@ -5,7 +5,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { journal, load, root } from '../security/peers.mjs';
+import { readRecords } from '../fault/oracle.mjs';
+import { load, root } from '../security/peers.mjs';
 
 const { connect } = await load('daemon/platform/connect.js');
 const { FrameReader } = await load('protocol/wire/frame-reader.js');
@@ -124,7 +125,12 @@ export class Machine {
 
   /** Ids of all records but snapshots, in order, and how many of them are notes. */
   records() {
-    const found = journal(this.state).filter((one) => !one.event_name.startsWith('snapshot.'));
+    const fail = (text) => {
+      throw new Error(`Cannot read the journal: ${text}`);
+    };
+    const found = [...readRecords([join(this.state, 'journal')], fail)].filter(
+      (one) => !one.event_name.startsWith('snapshot.'),
+    );
     return {
       ids: found.map((one) => one.event_id),
       notes: found.filter((one) => one.event_name === 'session.note').length,
