@@ -1,8 +1,10 @@
 /** Both sides of what peers may hold open: the last that fits, and one more. */
+import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { MAX_CLIENTS, MAX_PROVIDERS } from '../../daemon/limits.ts';
+import { MAX_CLIENTS, MAX_GREETING, MAX_PROVIDERS } from '../../daemon/limits.ts';
 import { connect } from '../../daemon/platform/connect.ts';
+import { readEndpoint } from '../../daemon/platform/endpoint.ts';
 import type { Role } from '../../protocol/wire/handshake.ts';
 import { cleanUp, journalOf, named, startDaemon, until } from '../daemon/support.ts';
 
@@ -60,3 +62,28 @@ test.for<[string, Role, number]>([
     expect(entered).toBe(true);
   },
 );
+
+test('peers that shake hands: the last may, one more is closed at once, counted, and there is room again', async () => {
+  const { stateDir } = await startDaemon();
+  const { pipe } = readEndpoint(join(stateDir, 'endpoint'));
+  const knock = async () => {
+    const socket = createConnection(pipe);
+    cleanUp(() => socket.destroy());
+    socket.on('error', () => {});
+    socket.resume();
+    await new Promise<void>((resolve) => socket.once('connect', resolve));
+    return socket;
+  };
+  const waiting: Socket[] = [];
+  while (waiting.length < MAX_GREETING) waiting.push(await knock());
+  const beyond = await knock();
+  await until('one more is closed', () => beyond.closed);
+  expect(waiting.filter(({ closed }) => closed)).toHaveLength(0);
+  const refused = await until('it was noted', () => named(journalOf(stateDir), 'peer.refused')[0]);
+  expect(refused).toMatchObject({ refusal: { reason: 'limit', count: 1 } });
+  expect(refused.msg).toContain('too many peers shake hands at once');
+  for (const socket of waiting) socket.destroy();
+  await until('all are gone', () => waiting.every(({ closed }) => closed));
+  const { socket } = await connect(join(stateDir, 'endpoint'), { role: 'client', timeoutMs: 5000 });
+  socket.destroy();
+});
