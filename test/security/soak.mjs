@@ -30,20 +30,26 @@ const here = join(root, 'test', 'security');
 
 function start(file, args) {
   const child = fork(join(here, file), args, { stdio: 'inherit' });
+  const died = new Promise((_, reject) => {
+    child.once('exit', (code) => reject(new Error(`${file} ended with ${code}`)));
+  });
+  died.catch(() => {}); // Whoever asks next is told.
   return {
     child,
-    ready: once(child, 'message'),
-    ask: (question) =>
-      new Promise((resolve) => {
+    ready: Promise.race([once(child, 'message'), died]),
+    ask(question) {
+      const answer = new Promise((resolve) => {
         const id = ++asked;
-        const take = (answer) => {
-          if (answer.id !== id) return;
+        const take = (message) => {
+          if (message.id !== id) return;
           child.off('message', take);
-          resolve(answer);
+          resolve(message);
         };
         child.on('message', take);
         child.send({ question, id });
-      }),
+      });
+      return Promise.race([answer, died]);
+    },
     stop: () => child.disconnect(),
   };
 }

@@ -25,6 +25,7 @@ class Tail {
   #client;
   #place;
   #wasTold = false;
+  #isGone = false;
   /** Ends the reading on; whether the tail was cut. */
   #ended;
   #sinceMs;
@@ -40,9 +41,10 @@ class Tail {
     });
     const { socket } = tail.#client;
     socket.once('close', () => {
-      if (!tail.#ended) throw new Error('A tail that does not read saw its connection end');
       totals[tail.#wasTold ? 'told' : 'untold'] += 1;
-      tail.#ended(true);
+      // It may have been cut before it was current, while it still read.
+      tail.#isGone = true;
+      tail.#ended?.(true);
     });
     if (both) socket.pause();
     return tail;
@@ -69,6 +71,7 @@ class Tail {
 
   /** @returns whether it was cut; if not, it has caught up and reads no more. */
   async readOn() {
+    if (this.#isGone) return true;
     this.#sinceMs = Date.now();
     const { socket } = this.#client;
     const wasCut = await new Promise((resolve) => {
