@@ -1,7 +1,9 @@
 /**
  * A daemon under all that its limits allow: 64 connections with 64 sessions each that send as fast as
  * they are acknowledged, and 100 tails that never read. Slices with and without the tails alternate, so
- * that what the tails cost is measured in the same run.
+ * that what the tails cost is measured in the same run: in frames for a second of the daemon's processor
+ * time, and beside it by the clock. Both want an idle machine: what the daemon does once a second weighs
+ * more when others take its time.
  *
  *   npm run security -- soak [--minutes 10]
  */
