@@ -11,6 +11,7 @@ const SEGMENT = /^mapisync\.([0-9]+)\.jsonl$/;
 const FRAME_ID = /^([0-9a-f]{32})-([0-9]+)-([0-9]+)$/;
 const LABEL = /^([0-9]+):([0-9]+) /;
 const MOST_PROBLEMS = 20;
+const S_OK = '0x00000000';
 const MOST_WORDS = 400;
 
 const sum = (numbers) => numbers.reduce((total, n) => total + n, 0);
@@ -141,7 +142,8 @@ function readSessions(dirs, strangers, found, note) {
     if (name === 'session.opened') session.opened += 1;
     else if (name === 'session.ended') session.ended.push(record);
     else if (name === 'session.done') session.dones += 1;
-    else if (name === 'session.inner_slow') session.inners += 1;
+    // One that was only slow is the machine's doing, and no producer knows of it.
+    else if (name === 'session.inner_slow' && record.inner.hresult !== S_OK) session.inners += 1;
     else if (name === 'session.error') label(session.errors, record.error.text, id);
     else if (name === 'session.note') label(session.notes, record.note.value, id);
   }
