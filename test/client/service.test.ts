@@ -56,7 +56,12 @@ echo "$*" >> "$HOME/calls"
 unit="$XDG_CONFIG_HOME/systemd/user/mapisync.service"
 case "$*" in
   *restart*) eval "$(sed -n 's/^ExecStart=//p' "$unit") > /dev/null 2>&1 &" ;;
-  *--now*) kill "$(sed -n 's/^pid=//p' "$HOME/sta te/endpoint")" ;;
+  *--now*)
+    pid="$(sed -n 's/^pid=//p' "$HOME/sta te/endpoint")"
+    kill "$pid"
+    # A user manager waits for its end, too. What is dead and not buried has no program any more.
+    while [ -e "/proc/$pid/exe" ]; do sleep 0.02; done
+    ;;
 esac
 `;
 
