@@ -105,9 +105,14 @@ export async function stopDaemon(connection: Connection, place: Place): Promise<
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch {
     return false;
+  }
+  try {
+    // Linux: dead and not buried yet, which may take seconds where nobody but init is left to do it.
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return true; // No such file system; or gone just now, which the next look sees.
   }
 }
 
