@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     root: fileURLToPath(new URL('..', import.meta.url)),
+    globalSetup: 'test/compiled.ts',
     include: ['test/**/*.test.ts'],
     // Many tests wait for other processes; by default one core would be left idle.
     maxWorkers: '100%',

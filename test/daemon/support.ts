@@ -1,22 +1,14 @@
 /** What tests of the daemon share: places, daemons in this process and beside it, peers by hand. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterEach, expect } from 'vitest';
+import { afterEach, expect, inject } from 'vitest';
 import { connect } from '../../daemon/platform/connect.ts';
 import { type RunOptions, runDaemon } from '../../daemon/run.ts';
 import type { RecordDraft } from '../../protocol/records/record.ts';
@@ -97,23 +89,8 @@ export async function startDaemon(options: Partial<RunOptions> = {}): Promise<Ru
   return { stateDir, said, stop };
 }
 
-let built: string | undefined;
-
 /** The project compiled, for what must run in a process of its own. Readable by any user. */
-export function compiled(): string {
-  if (built) return built;
-  const dir = mkdtempSync(join(tmpdir(), 'mapisync-built-'));
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  const config = join(root, 'bin', 'tsconfig.build.json');
-  const tsBuildInfo = ['--incremental', 'false', '--tsBuildInfoFile', 'null'];
-  execFileSync(process.execPath, [tsc, '-p', config, '--outDir', dir, ...tsBuildInfo]);
-  symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'));
-  symlinkSync(join(root, 'package.json'), join(dir, 'package.json'));
-  chmodSync(dir, 0o755);
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
-  built = dir;
-  return dir;
-}
+export const compiled = (): string => inject('compiled');
 
 /** Runs a few lines of JavaScript beside us; `built` stands for the compiled project. */
 export function runScript(
