@@ -17,6 +17,7 @@ import type { DurableLine } from './journal.ts';
 import {
   type Cursor,
   formatCursor,
+  isBefore,
   listSegments,
   readLines,
   segmentPath,
@@ -297,9 +298,6 @@ export class FeedClient {
     this.socket.write(toBytes(frame));
   }
 }
-
-const isBefore = (a: Cursor, b: Cursor): boolean =>
-  a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
 
 /** Snapshots are the daemon's own. Inside a value the quotes would be escaped. */
 const isPrivate = (line: string): boolean => line.includes('"event_name":"snapshot.');

@@ -33,6 +33,9 @@ export interface Cursor {
   readonly offset: number;
 }
 
+export const isBefore = (a: Cursor, b: Cursor): boolean =>
+  a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
+
 export const formatCursor = ({ segment, offset }: Cursor): string => `${segment}:${offset}`;
 
 /** @returns undefined if the text is no cursor. */

@@ -13,7 +13,7 @@ import type { Privacy } from '../../protocol/records/privacy.ts';
 import type { RecordDraft } from '../../protocol/records/record.ts';
 import { escapeLine } from '../../protocol/records/text.ts';
 import { nowText } from '../clock.ts';
-import type { Cursor } from '../journal-files.ts';
+import { type Cursor, isBefore } from '../journal-files.ts';
 import { FIRST_RETRY_MS, MAX_RETRY_MS, SEND_TIMEOUT_MS } from './limits.ts';
 import { bytesBetween, readBatch, SavedCursor } from './reader.ts';
 import { type OutRecord, type Sink, SinkError } from './sink.ts';
@@ -45,6 +45,8 @@ export class Exporter {
   #failures = 0;
   #sent = 0;
   #state: ExportStatus['state'] = 'starting';
+  /** The last batch left something over, so the next one gathers nothing by waiting. */
+  #isFull = false;
   #stopAtMs: number | undefined;
   #wake: () => void = () => {};
 
@@ -94,26 +96,24 @@ export class Exporter {
       }
     }
     this.#state = 'stopped';
-    await this.#sink?.close().catch(() => {}); // Everything that counts was answered for.
+    await this.#close(); // Everything that counts was answered for.
   }
 
   /** @returns false if there is nothing to do until the journal grows. */
   async #step(): Promise<boolean> {
     const { journalDir, privacy, open } = this.#options;
-    if (this.#sink?.isOpen === false) {
-      await this.#sink.close().catch(() => {}); // It ended by itself.
-      this.#sink = undefined;
-    }
+    if (this.#sink?.isOpen === false) await this.#close(); // It ended by itself.
     if (!this.#sink) {
       const sink = await this.#within(open(), 'open');
       this.#sink = sink;
       this.#stored = await (sink.stored && this.#within(sink.stored(), 'look what is there'));
     }
     if (!this.#isBehind()) return this.#isCaughtUp();
-    if (this.#stopAtMs === undefined) {
+    if (this.#stopAtMs === undefined && !this.#isFull) {
       await pause(this.#sink.lingerMs, (wake) => this.#onlyStopWakes(wake));
     }
     const batch = readBatch(journalDir, this.#cursor, this.#until);
+    this.#isFull = isBefore(batch.end, this.#until);
     const records = this.#leaveOutStored(batch.records).map((record) => toOut(privacy(record)));
     if (records.length > 0) await this.#within(this.#sink.send(records), 'answer');
     this.#sent += records.length;
@@ -128,8 +128,15 @@ export class Exporter {
   }
 
   #isBehind(): boolean {
-    const { segment, offset } = this.#until;
-    return this.#cursor.segment < segment || this.#cursor.offset < offset;
+    return isBefore(this.#cursor, this.#until);
+  }
+
+  /** Lets go of the sink. One that waits for a far side that never answers does so alone. */
+  async #close(): Promise<void> {
+    const sink = this.#sink;
+    this.#sink = undefined;
+    this.#stored = undefined;
+    if (sink) await this.#within(sink.close(), 'let go').catch(() => {});
   }
 
   /** Says so once after a failure. @returns false: there is nothing to do. */
@@ -166,10 +173,7 @@ export class Exporter {
   async #fail(error: unknown): Promise<void> {
     const failure =
       error instanceof SinkError ? error : new SinkError('failed', (error as Error).message, error);
-    const sink = this.#sink;
-    this.#sink = undefined;
-    this.#stored = undefined;
-    await sink?.close().catch(() => {}); // It has failed already.
+    await this.#close();
     const isNews = this.#failure === undefined;
     this.#failure = failure;
     this.#failures += 1;

@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import * as nats from './nats.mjs';
+import * as otlp from './otlp.mjs';
 import { has, part } from './shippers.mjs';
 
 const { values } = parseArgs({
@@ -21,6 +22,7 @@ const count = Number(values.count ?? (values.quick ? 4000 : 50_000));
 const kills = Number(values.kills ?? (values.quick ? 2 : 10));
 const PARTS = {
   nats: { run: nats.run, isHere: () => !spawnSync('nats-server', ['--version']).error },
+  otlp: { run: otlp.run, isHere: () => true },
   rsyslog: { ...part('rsyslog'), isHere: () => has('rsyslog') },
   'syslog-ng': { ...part('syslog-ng'), isHere: () => has('syslog-ng') },
 };

@@ -24,6 +24,8 @@ describe('an exporter', () => {
     await stop();
     expect(sink.ids).toEqual(journal.ids);
     expect(Math.max(...sink.batches)).toBeLessThanOrEqual(MAX_BATCH_RECORDS);
+    // For more to gather only before the first batch and the last.
+    expect(sink.lingered).toBeLessThan(sink.batches.length);
     expect(exporter.status).toMatchObject({
       state: 'stopped',
       backlog_bytes: 0,
@@ -135,7 +137,11 @@ describe('an exporter', () => {
     exporter.grown(journal.grow(10));
     await until('it says so', () => said.length > 0);
     expect(said[0]?.export?.cause).toBe('timeout');
+    // It did not let go either.
+    sink.hangs = false;
+    await until('it caught up', () => eventNames(said).includes('export.caught_up'));
     await stop();
+    expect(sink.ids).toEqual(journal.ids);
   });
 
   test('goes on with what is left where the journal was deleted', async () => {

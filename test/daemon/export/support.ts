@@ -52,7 +52,8 @@ export class HandJournal {
 
 /** The far side as a list, which fails when it is told to. */
 export class ListSink implements Sink {
-  readonly lingerMs = 0;
+  /** How often it was left to wait for more. */
+  lingered = 0;
   readonly got: OutRecord[] = [];
   readonly batches: number[] = [];
   failure: ExportCause | undefined;
@@ -62,11 +63,14 @@ export class ListSink implements Sink {
   knows = false;
   hangs = false;
   hanging = 0;
+  get lingerMs(): number {
+    this.lingered += 1;
+    return 0;
+  }
   readonly open = async (): Promise<Sink> => {
     this.opened += 1;
-    const { lingerMs, send, close } = this;
     const ids = new Set(this.got.map(({ record }) => record.event_id));
-    return { lingerMs, send, close, ...(this.knows ? { stored: async () => ids } : {}) };
+    return Object.assign(Object.create(this), this.knows ? { stored: async () => ids } : {});
   };
   readonly send = async (records: readonly OutRecord[]): Promise<void> => {
     if (this.hangs) {
@@ -78,7 +82,9 @@ export class ListSink implements Sink {
     if (this.failure) throw new SinkError(this.failure, `The far side fails: ${this.failure}`);
     this.batches.push(records.length);
   };
-  readonly close = async (): Promise<void> => {};
+  readonly close = async (): Promise<void> => {
+    if (this.hangs) return new Promise(() => {});
+  };
 
   get ids(): string[] {
     return this.got.map(({ record }) => record.event_id);
