@@ -14,6 +14,11 @@ const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const WELCOME_MS = 1000;
 const FLOOD_FRAMES = 600;
 const FAR = 1_000_000_000;
+/**
+ * How often one may open many sessions that nobody ends. Daemons that are killed sooner than they give a
+ * lost ring up keep them all, and above MAX_SESSIONS there would be none for the hosts.
+ */
+const MOST_HEAPS = 15;
 
 export class Liar {
   /** Rings that are its own. */
@@ -22,6 +27,7 @@ export class Liar {
   #state;
   #rand;
   #stopping = false;
+  #heaps = 0;
   #done;
 
   constructor({ dist, state, rand }) {
@@ -128,7 +134,7 @@ export class Liar {
     const text = (n) => error(first + n, first, `lie ${n}`, n);
     const some = Array.from({ length: 2 + this.#below(30) }, (_, n) => text(n + 1));
     line.send(open(first));
-    switch (this.#below(9)) {
+    switch (this.#below(this.#heaps < MOST_HEAPS ? 9 : 8)) {
       case 0:
         line.send(...some.sort(() => this.#rand() - 0.5));
         break;
@@ -170,6 +176,7 @@ export class Liar {
         break;
       case 8:
         // Sessions without an end, and calls of sessions that nobody opened.
+        this.#heaps += 1;
         for (let n = 1; n < 40; n++) line.send(open(first + n));
         line.send(error(first + 40, FAR, 'of no session'));
         break;
