@@ -5,7 +5,7 @@
  * it. A place that is gone is said, and reading goes on with what is left. A line may come twice where a
  * daemon had to take back what it had written, never not at all.
  */
-import { type Cursor, readLines, segmentPath } from '../daemon/journal-files.ts';
+import { type Cursor, readLines, segmentPath } from '../daemon/platform/journal-files.ts';
 import { lineStart, segments } from './journal.ts';
 
 export type Passage =

@@ -1,6 +1,6 @@
 /** Reads the journal where it lies, newest segment first. Needs no daemon. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { listSegments, readLines, segmentPath } from '../daemon/journal-files.ts';
+import { listSegments, readLines, segmentPath } from '../daemon/platform/journal-files.ts';
 import type { FeedRecord } from './view.ts';
 
 const NEWLINE = 10;

@@ -22,7 +22,6 @@ import { Feed } from './feed.ts';
 import { toBytes } from './feed-client.ts';
 import { Fold, Hub } from './hub.ts';
 import { Journal, type JournalOptions, type JournalTrouble } from './journal.ts';
-import type { Cursor } from './journal-files.ts';
 import { LineMaker } from './journal-lines.ts';
 import {
   DISK_RETRY_MS,
@@ -32,6 +31,7 @@ import {
   STOP_TIMEOUT_MS,
   TICK_MS,
 } from './limits.ts';
+import type { Cursor } from './platform/journal-files.ts';
 import type { StatePaths } from './platform/paths.ts';
 import { bootId } from './platform/process.ts';
 import { Recorder } from './recorder.ts';

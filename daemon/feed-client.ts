@@ -15,20 +15,20 @@ import { endSoon } from './connection.ts';
 import type { FeedSource } from './feed.ts';
 import type { DurableLine } from './journal.ts';
 import {
-  type Cursor,
-  formatCursor,
-  isBefore,
-  listSegments,
-  readLines,
-  segmentPath,
-} from './journal-files.ts';
-import {
   FEED_CHUNK_BYTES,
   MAX_BUFFERED_BYTES,
   MAX_CLIENT_BACKLOG_BYTES,
   MAX_CLIENT_STALL_MS,
   MAX_GOODBYE_MS,
 } from './limits.ts';
+import {
+  type Cursor,
+  formatCursor,
+  isBefore,
+  listSegments,
+  readLines,
+  segmentPath,
+} from './platform/journal-files.ts';
 import { REFUSAL } from './refusals.ts';
 import type { SessionChange, SessionChanges } from './session-changes.ts';
 

@@ -7,8 +7,8 @@ import type { Socket } from 'node:net';
 import type { LiveSession } from '../protocol/records/record.ts';
 import { FeedClient, type LineBatch, type LineChunk, toBytes } from './feed-client.ts';
 import type { DurableLine } from './journal.ts';
-import { type Cursor, formatCursor, parseCursor } from './journal-files.ts';
 import { FEED_CHUNK_BYTES, MAX_ENDS_KEPT, SESSION_UPDATES_PER_SECOND } from './limits.ts';
+import { type Cursor, formatCursor, parseCursor } from './platform/journal-files.ts';
 import { type SessionChange, SessionChanges } from './session-changes.ts';
 
 /** What a feed shows. */

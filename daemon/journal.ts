@@ -12,9 +12,15 @@ import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/prom
 import { join } from 'node:path';
 import type { RecordDraft } from '../protocol/records/record.ts';
 import { nowText } from './clock.ts';
-import { type Cursor, listSegments, parseCursor, readLines, segmentPath } from './journal-files.ts';
 import type { LineMaker } from './journal-lines.ts';
 import { DISK_RETRY_MS, MAX_GROUP_BYTES, RESERVE_BYTES } from './limits.ts';
+import {
+  type Cursor,
+  listSegments,
+  parseCursor,
+  readLines,
+  segmentPath,
+} from './platform/journal-files.ts';
 
 /** When a record counts as durable: the system has it, the disk has it, or so many ms later. */
 export type SyncPolicy = 'system' | 'disk' | number;

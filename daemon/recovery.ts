@@ -4,7 +4,7 @@
  */
 import { closeSync, fsyncSync, openSync, truncateSync, unlinkSync } from 'node:fs';
 import type { RecordDraft } from '../protocol/records/record.ts';
-import { fileSize, listSegments, readLines, segmentPath } from './journal-files.ts';
+import { fileSize, listSegments, readLines, segmentPath } from './platform/journal-files.ts';
 
 /** A record as it is read back. */
 export type StoredRecord = RecordDraft & { readonly event_id: string };

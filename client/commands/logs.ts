@@ -8,7 +8,7 @@ import {
   parseCursor,
   readCursorFile,
   writeCursorFile,
-} from '../../daemon/journal-files.ts';
+} from '../../daemon/platform/journal-files.ts';
 import { statePaths } from '../../daemon/platform/paths.ts';
 import { CliError, EXIT } from '../exit.ts';
 import { findHistory, findInHistory } from '../history.ts';

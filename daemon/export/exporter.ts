@@ -13,7 +13,7 @@ import type { Privacy } from '../../protocol/records/privacy.ts';
 import type { RecordDraft } from '../../protocol/records/record.ts';
 import { escapeLine } from '../../protocol/records/text.ts';
 import { nowText } from '../clock.ts';
-import { type Cursor, isBefore } from '../journal-files.ts';
+import { type Cursor, isBefore } from '../platform/journal-files.ts';
 import { FIRST_RETRY_MS, MAX_RETRY_MS, SEND_TIMEOUT_MS } from './limits.ts';
 import { bytesBetween, readBatch, SavedCursor } from './reader.ts';
 import { type OutRecord, type Sink, SinkError } from './sink.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { ExportSettings, ExportStatus } from '../../protocol/records/exports.ts';
 import type { RecordDraft } from '../../protocol/records/record.ts';
-import type { Cursor } from '../journal-files.ts';
+import type { Cursor } from '../platform/journal-files.ts';
 import type { StatePaths } from '../platform/paths.ts';
 import { LAST_WORDS_MS } from './limits.ts';
 import type { FromWorker, ToWorker, WorkerSetup } from './worker.ts';

@@ -6,7 +6,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import type { FileExport } from '../../protocol/records/exports.ts';
-import { listSegments, segmentPath } from '../journal-files.ts';
+import { listSegments, segmentPath } from '../platform/journal-files.ts';
 import { type OutRecord, type Sink, SinkError } from './sink.ts';
 
 const FILE_BYTES = 8_388_608;

@@ -10,7 +10,7 @@ import {
   readLines,
   segmentPath,
   writeCursorFile,
-} from '../journal-files.ts';
+} from '../platform/journal-files.ts';
 import { MAX_BATCH_BYTES, MAX_BATCH_RECORDS } from './limits.ts';
 
 export interface Batch {

@@ -3,7 +3,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { ExportSettings, ExportStatus } from '../../protocol/records/exports.ts';
 import { privacyOf } from '../../protocol/records/privacy.ts';
 import type { RecordDraft } from '../../protocol/records/record.ts';
-import type { Cursor } from '../journal-files.ts';
+import type { Cursor } from '../platform/journal-files.ts';
 import { machineTokens } from '../platform/token-key.ts';
 import { Exporter } from './exporter.ts';
 import type { OtlpState } from './otlp-sink.ts';

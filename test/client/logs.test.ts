@@ -17,8 +17,8 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { run } from '../../client/cli.ts';
 import { EXIT } from '../../client/exit.ts';
-import { segmentPath } from '../../daemon/journal-files.ts';
 import { LineMaker } from '../../daemon/journal-lines.ts';
+import { segmentPath } from '../../daemon/platform/journal-files.ts';
 import type { Level, RecordDraft } from '../../protocol/records/record.ts';
 import {
   FakeShim,

@@ -10,7 +10,7 @@ import {
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { listSegments, segmentPath } from '../../daemon/journal-files.ts';
+import { listSegments, segmentPath } from '../../daemon/platform/journal-files.ts';
 import { prepareStateDir, statePaths } from '../../daemon/platform/paths.ts';
 import { encodeFrame } from '../../protocol/wire/encode.ts';
 import type { ShimFrame, Unknown } from '../../protocol/wire/frames.ts';

@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { segmentPath } from '../../daemon/journal-files.ts';
+import { segmentPath } from '../../daemon/platform/journal-files.ts';
 import { recover, type StoredRecord } from '../../daemon/recovery.ts';
 import { runDaemon } from '../../daemon/run.ts';
 import type { RecordDraft } from '../../protocol/records/record.ts';

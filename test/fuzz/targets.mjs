@@ -255,7 +255,11 @@ export const TARGETS = {
   /** A segment of the journal, damaged, as a daemon finds it at its start. */
   journal: {
     inputs: journals,
-    files: ['daemon/recovery.js', 'daemon/journal-files.js', 'protocol/session/snapshot.js'],
+    files: [
+      'daemon/recovery.js',
+      'daemon/platform/journal-files.js',
+      'protocol/session/snapshot.js',
+    ],
     make({ recovery, hub, lines }, folder) {
       const dir = join(folder, 'journal');
       const service = { name: 'mapisync', version: '0.0.0', instance_id: '0'.repeat(32) };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { MAX_BATCH_RECORDS } from '../../../daemon/export/limits.ts';
 import { SinkError } from '../../../daemon/export/sink.ts';
-import { segmentPath } from '../../../daemon/journal-files.ts';
+import { segmentPath } from '../../../daemon/platform/journal-files.ts';
 import { until } from '../support.ts';
 import { HandJournal, ListSink, start } from './support.ts';
 

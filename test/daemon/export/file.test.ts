@@ -3,7 +3,7 @@ import { appendFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openFileSink } from '../../../daemon/export/file-sink.ts';
-import { segmentPath } from '../../../daemon/journal-files.ts';
+import { segmentPath } from '../../../daemon/platform/journal-files.ts';
 import type { FileExport } from '../../../protocol/records/exports.ts';
 import { until } from '../support.ts';
 import { exported, HandJournal, start } from './support.ts';

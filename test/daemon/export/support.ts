@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, statSync } from '
 import { join } from 'node:path';
 import { Exporter, type ExporterOptions } from '../../../daemon/export/exporter.ts';
 import { type OutRecord, type Sink, SinkError } from '../../../daemon/export/sink.ts';
-import { listSegments, segmentPath } from '../../../daemon/journal-files.ts';
+import { listSegments, segmentPath } from '../../../daemon/platform/journal-files.ts';
 import type { FinishedRecord } from '../../../protocol/records/line.ts';
 import type { ExportCause, RecordDraft } from '../../../protocol/records/record.ts';
 import { checkValid } from '../../valid-record.mjs';
