@@ -11,13 +11,13 @@ const MAX_LISTED = 1_000_000;
 export function addJournalCommands({ program, io, leaf, perform }: Wiring): void {
   leaf(
     program.command('sessions'),
-    [EXIT.permission],
+    [EXIT.noDaemon, EXIT.timeout, EXIT.permission, EXIT.interrupted],
     'mapisync sessions --since today --outcome failed',
     'mapisync sessions --limit 100 --json',
   )
     .summary('running and finished sessions')
     .description(
-      'List running and finished sessions, the newest first: the first is ^0 of other commands.\nReads the journal; needs no daemon.',
+      'List running and finished sessions, the newest first: the first is ^0 of other commands.\nReads the journal; needs no daemon. With --fleet: of all machines, from the last 24 hours or --since on.',
     )
     .option('--since <time>', `only those that ran then or later: ${TIME}`)
     .option(
@@ -29,8 +29,13 @@ export function addJournalCommands({ program, io, leaf, perform }: Wiring): void
     .option('--store <glob>', 'only of stores with such a label')
     .option('-n, --limit <count>', 'at most so many', '20')
     .addOption(journal())
+    .addOption(
+      new Option('--fleet', 'of all machines that export to the stream of export.nats.*').conflicts(
+        'journal',
+      ),
+    )
     .action((flags: SessionsFlags, command) => {
-      const { since, outcome, limit, ...options } = flags;
+      const { since, outcome, limit, fleet, ...options } = flags;
       const given = {
         ...options,
         outcomes: outcome ?? [],
@@ -38,7 +43,9 @@ export function addJournalCommands({ program, io, leaf, perform }: Wiring): void
         ...(since === undefined ? {} : { sinceMs: readTime('--since', since) }),
       };
       return perform(command, async (settings) =>
-        (await import('./commands/sessions.ts')).sessions(given, settings, io),
+        fleet
+          ? (await import('./commands/fleet-sessions.ts')).fleetSessions(given, settings, io)
+          : (await import('./commands/sessions.ts')).sessions(given, settings, io),
       );
     });
 
@@ -104,6 +111,7 @@ interface SessionsFlags {
   readonly store?: string;
   readonly limit: string;
   readonly journal?: string;
+  readonly fleet?: boolean;
 }
 
 interface LogsFlags {

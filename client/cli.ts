@@ -77,11 +77,13 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     command: Command,
     exits: readonly ExitCode[],
     ...shown: [string, string]
-  ): Command =>
-    command
+  ): Command => {
+    firstExample.set(command, shown[0]);
+    return command
       .allowExcessArguments(false) // The program allows them, to say it better than commander.
       .addHelpText('after', examples(...shown))
       .addHelpText('after', exitCodesHelp([EXIT.done, EXIT.failed, EXIT.usage, ...exits]));
+  };
 
   leaf(
     program.command('tail').argument('[session]', 'an id, a unique prefix, or ^0 for the newest'),
@@ -285,6 +287,9 @@ const ALL_CODES: readonly ExitCode[] = Object.values(EXIT);
 /** Help that commander printed; it goes out through the Io, like everything else. */
 const pendingHelp = new WeakMap<Command, () => string>();
 
+/** Shown to whoever leaves out what a command needs. */
+const firstExample = new WeakMap<Command, string>();
+
 const flagOf = (key: Key<unknown>): Option => new Option(key.flag!, flagHelp(key));
 
 const examples = (first: string, second: string): string => `\nExamples:\n  ${first}\n  ${second}`;
@@ -364,7 +369,7 @@ function explain(error: unknown, program: Command): Explained {
     }
     const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
     const suggestion = rest.join(' ').replace(/^\((.*)\)$/, '$1');
-    const hint = suggestion || `See: ${program.name()} --help`;
+    const hint = suggestion || usageHint(error, program);
     return { message: `Cannot read the command line: ${first}`, hint, exitCode: EXIT.usage };
   }
   const { message, exitCode, code, syscall } = error as Error & {
@@ -388,6 +393,23 @@ function explain(error: unknown, program: Command): Explained {
   }
   if (code === undefined) throw error;
   return { message: `Cannot go on: ${message}`, hint: undefined, exitCode: EXIT.failed };
+}
+
+/** What to type instead: an example where something is missing, and where more is said. */
+function usageHint(error: CommanderError, program: Command): string {
+  let command = program;
+  const path = [program.name()];
+  for (const word of program.args) {
+    const inner = command.commands.find((one) => one.name() === word);
+    if (!inner) break;
+    command = inner;
+    path.push(word);
+  }
+  const example = firstExample.get(command);
+  const help = `See: ${path.join(' ')} --help`;
+  return error.code === 'commander.missingArgument' && example
+    ? `Such as: ${example}\n  ${help}`
+    : help;
 }
 
 /** Also for a command line that can't be read. */

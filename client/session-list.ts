@@ -39,8 +39,8 @@ export function listSessions(history: History, options: ListOptions): ListedSess
       const record = parseRecord(line);
       headMs ??= Date.parse(record?.time ?? '');
       if (record?.event_name !== 'session.ended' || Date.parse(record.time) < sinceMs) continue;
-      const live = seed(record);
-      if (live) take({ live: asEnded(live, record), state: 'ended', end: record });
+      const session = asListed(record);
+      if (session) take(session);
     }
     // What ended before this segment was opened before it too.
     const settled = [...found.values()].filter(
@@ -53,13 +53,17 @@ export function listSessions(history: History, options: ListOptions): ListedSess
     .slice(0, limit);
 }
 
-function asEnded(live: LiveSession, record: FeedRecord): LiveSession {
+/** A session of which its `session.ended` is all there is. */
+export function asListed(record: FeedRecord): ListedSession | undefined {
+  const known = seed(record);
+  if (!known) return undefined;
   const openedMs = Date.parse(record.time) - (record.duration_us ?? 0) / 1000;
-  return {
-    ...ended(live, record),
+  const live = {
+    ...ended(known, record),
     opened: new Date(openedMs).toISOString(),
     since_last_call_us: record.since_last_call_us ?? 0,
   };
+  return { live, state: 'ended', end: record };
 }
 
 /** A segment begins with the state of all that run; the newest may not have got that far. */

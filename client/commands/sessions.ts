@@ -36,20 +36,13 @@ export async function sessions(
   settings: Settings,
   io: Io,
 ): Promise<number> {
-  const outcomes = new Set(options.outcomes.map(checkOutcome));
-  const { provider, store, sinceMs, limit } = options;
-  const selector = makeSelector({
-    all: false,
-    ...(provider === undefined ? {} : { provider }),
-    ...(store === undefined ? {} : { store }),
-  });
+  const isWanted = makeFilter(options);
+  const { sinceMs, limit } = options;
   const history = findHistory(options.journal, settings, io);
   const listed = listSessions(history, {
     limit,
     ...(sinceMs === undefined ? {} : { sinceMs }),
-    isWanted: ({ live, state }) =>
-      selector.session(live) &&
-      (outcomes.size === 0 || outcomes.has(state === 'ended' ? (live.outcome ?? '') : state)),
+    isWanted,
   });
   const lines =
     settings.output === 'json'
@@ -60,6 +53,22 @@ export async function sessions(
   if (lines.length > 0) await io.stdout.write(`${lines.join('\n')}\n`);
   else if (settings.verbosity >= 0) say(io, `No such session in ${history.dir}`);
   return EXIT.done;
+}
+
+/** @throws {CliError} exit 2 */
+export function makeFilter(
+  options: Pick<SessionsOptions, 'outcomes' | 'provider' | 'store'>,
+): (session: ListedSession) => boolean {
+  const outcomes = new Set(options.outcomes.map(checkOutcome));
+  const { provider, store } = options;
+  const selector = makeSelector({
+    all: false,
+    ...(provider === undefined ? {} : { provider }),
+    ...(store === undefined ? {} : { store }),
+  });
+  return ({ live, state }) =>
+    selector.session(live) &&
+    (outcomes.size === 0 || outcomes.has(state === 'ended' ? (live.outcome ?? '') : state));
 }
 
 const STATES = ['running', 'stalled', 'unknown'];
@@ -79,7 +88,7 @@ const jsonLine = ({ live, state, end }: ListedSession): string =>
   escapeLine(JSON.stringify({ ...live, state, ...(end ? { ended: end.time } : {}) }));
 
 /** As `tail` has them in a pipe. */
-function plainLines(listed: readonly ListedSession[], settings: Settings): string[] {
+export function plainLines(listed: readonly ListedSession[], settings: Settings): string[] {
   const { theme, verbosity } = settings;
   const lines = new PlainLines({ unicode: theme.unicode, verbosity });
   return listed.map(({ live, state, end }) => {

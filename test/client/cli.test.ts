@@ -43,6 +43,11 @@ describe('wrong usage ends with 2, says what was expected, and what was meant', 
     [['status', 'now'], /too many arguments/],
     [['tail', 'a', 'b'], /too many arguments/],
     [['hresult'], /missing required argument 'code'/],
+    [
+      ['run'],
+      /missing required argument 'command'\n {2}Such as: mapisync run -- .*\n {2}See: mapisync run --help/,
+    ],
+    [['daemon', 'stop', 'now'], /too many arguments.*\n {2}See: mapisync daemon stop --help/],
     [['hresult', 'MAPI_E_NTWORK_ERROR'], /Did you mean MAPI_E_NETWORK_ERROR\?/],
     [
       ['hresult', '0x123456789'],

@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { run } from '../../../client/cli.ts';
 import { openNatsSink } from '../../../daemon/export/nats-sink.ts';
-import { openFleet } from '../../../daemon/platform/nats.ts';
+import { openFleet, subjectOf } from '../../../daemon/platform/nats.ts';
 import type { NatsExport } from '../../../protocol/records/exports.ts';
+import type { RecordDraft } from '../../../protocol/records/record.ts';
 import { keptIo } from '../../client/builders.ts';
 import { checkValid } from '../../valid-record.mjs';
 import { until } from '../support.ts';
 import { hasNats, makeCertificate, NatsServer, storedMessages } from './nats-server.ts';
-import { HandJournal, type Running, start } from './support.ts';
+import { HandJournal, REAL_LINES, type Running, start } from './support.ts';
 
 const HOST = 'bench';
 const settings = (server: NatsServer, more: Partial<NatsExport> = {}): NatsExport => ({
@@ -135,6 +136,54 @@ describe.runIf(hasNats)('export to NATS', () => {
     const wrong = keptIo({ env });
     expect(await run(['tail', '--fleet', '^0'], wrong)).toBe(2);
     expect(await run(['tail', '--fleet'], keptIo())).toBe(2);
+  });
+
+  test('sessions --fleet lists those of all machines, the newest first', async () => {
+    const server = await new NatsServer().start();
+    const fleet = await openFleet(settings(server));
+    const send = async (host: string, record: RecordDraft): Promise<void> => {
+      const text = JSON.stringify({ ...record, host: { name: host } });
+      await fleet.js.publish(subjectOf(host, record.event_name), text);
+    };
+    const env = { MAPISYNC_EXPORT_NATS_SERVERS: server.url };
+    const list = async (...args: string[]) => {
+      const io = keptIo({ env });
+      const code = await run(['sessions', '--fleet', ...args], io);
+      return { code, out: io.stdout.text, err: io.stderr.text };
+    };
+    expect(await list()).toMatchObject({
+      code: 0,
+      out: '',
+      err: expect.stringContaining('No such session'),
+    });
+    const records = REAL_LINES.map((line) => JSON.parse(line) as RecordDraft);
+    const opened = records.find((one) => one.event_name === 'session.opened')!;
+    const { id } = opened.session!;
+    const time = new Date().toISOString();
+    for (const one of records.filter(({ session }) => session?.id === id)) {
+      if (!one.event_name.startsWith('snapshot.')) await send('pc-1', one);
+    }
+    await send('pc-2', { ...opened, time: new Date(Date.now() - 3_600_000).toISOString() });
+    await send('pc-3', { ...opened, time });
+    await send('pc-3', records.find((one) => one.session === undefined)!);
+    await fleet.connection.close();
+    const all = await list('--json');
+    const rows = all.out
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+    expect(rows.map((row) => [row.host, row.id, row.state])).toEqual([
+      ['pc-3', id, 'running'],
+      ['pc-2', id, 'unknown'], // Nothing came from it for long.
+      ['pc-1', id, 'ended'],
+    ]);
+    expect((await list('--outcome', rows[2].outcome)).out).toMatch(/^pc-1 .* ended .*\n$/);
+    expect((await list('--limit', '1', '--json')).out).toContain('"pc-3"');
+    expect((await list('--store', 'nowhere')).out).toBe('');
+    expect((await list('--journal', 'x')).code).toBe(2);
+    await server.kill();
+    expect((await list()).code).toBe(3);
+    expect(await run(['sessions', '--fleet'], keptIo())).toBe(2);
   });
 
   test('says tls for a certificate of somebody else, and goes on with the right authority', async () => {
