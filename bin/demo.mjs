@@ -43,8 +43,8 @@ const BROKEN = 30;
 const FOLDERS = 6;
 const SECONDS = 8;
 const SEED = 7;
-const START_TIMEOUT_MS = 10_000;
-const END_TIMEOUT_MS = 15_000;
+const START_TIMEOUT_MS = 30_000;
+const END_TIMEOUT_MS = 30_000;
 const KILL_AFTER_MS = 5000;
 /** `--kill`: fewer messages, a faster pace, and how many calls the host has seen when it is killed. */
 const KILL_MESSAGES = 1500;

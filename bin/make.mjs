@@ -163,6 +163,12 @@ function setupWine() {
   }
 }
 
+/** What `adopt --x86` needs besides: a 32-bit Windows build of Node, and the native tests. */
+async function setup32() {
+  unpack('node-win-x86@22', join(root, '.cache', 'wine32', 'node'));
+  await buildTarget(targets({ release: true }).find(({ name }) => name === 'win-x86'));
+}
+
 /** Checks the workflow files of the repository's host. */
 async function lintWorkflows() {
   const folder = join(root, '.github', 'workflows');
@@ -264,7 +270,9 @@ const tasks = {
     process.exitCode = status ?? 1;
   },
   async adopt(args) {
+    await sdk();
     setupWine();
+    if (args.includes('--x86')) await setup32();
     run(process.execPath, [join(root, 'test', 'adopt', 'run.mjs'), ...args]);
   },
   async fault(args) {

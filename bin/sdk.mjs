@@ -33,34 +33,21 @@ export const WANTED = ['win-x64', 'win-x86', 'linux-x64'];
 export const ADVICE =
   'sudo apt-get install g++ g++-mingw-w64-x86-64-posix g++-mingw-w64-i686-posix llvm (on Linux x64)';
 
-/** Bytes that the stack of a function's arguments takes on x86, by its name: stdcall names say it. */
-function stackBytes(header) {
-  const code = header.replace(/\/\*[\s\S]*?\*\//g, '').replace(/\s+/g, ' ');
-  const functions = [...code.matchAll(/MAPISYNC_API [^;]*?\b(mapisync_\w+)\(([^)]*)\)/g)];
-  return new Map(functions.map(([, name, args]) => [name, args.split(',').length * 4]));
-}
-
 function run(command, args) {
   const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
   if (status === 0) return;
   throw new Error(`Cannot build the SDK: ${command}: ${error?.message ?? stderr.trim()}`);
 }
 
-/** An import library. On x86 the linker looks for `_name@bytes`, and the DLL exports `name`. */
+/** An import library. The functions are cdecl, so their names are the same on x86 but for the `_`. */
 function importLibrary(target, out) {
   const def = readFileSync(join(shim, 'mapisync.def'), 'utf8');
-  const bytes = stackBytes(readFileSync(join(shim, 'include', 'mapisync.h'), 'utf8'));
-  const names = [...def.matchAll(/^ {2}(\w+)$/gm)].map(([, name]) => name);
-  const x86 = target.name === 'win-x86';
-  const spelled = names.map((name) => (x86 ? `${name}@${bytes.get(name)}` : name));
+  const names = [...def.matchAll(/^ {2}(\w+)$/gm)].map(([line]) => `${line}\n`);
   const file = join(out, 'exports.def');
-  writeFileSync(
-    file,
-    `LIBRARY mapisync.dll\nEXPORTS\n${spelled.map((name) => `  ${name}\n`).join('')}`,
-  );
-  const machine = x86 ? ['-m', 'i386', '-k'] : ['-m', 'i386:x86-64'];
+  writeFileSync(file, `LIBRARY mapisync.dll\nEXPORTS\n${names.join('')}`);
+  const machine = target.name === 'win-x86' ? 'i386' : 'i386:x86-64';
   // LLVM's, since link.exe reads no others for sure; mingw's linker reads these too.
-  run('llvm-dlltool', [...machine, '-d', file, '-l', join(out, 'mapisync.lib')]);
+  run('llvm-dlltool', ['-m', machine, '-d', file, '-l', join(out, 'mapisync.lib')]);
   rmSync(file);
 }
 
@@ -80,6 +67,14 @@ function takeTarget(target) {
   const lib = join(sdk, 'lib', target.name);
   mkdirSync(lib, { recursive: true });
   importLibrary(target, lib);
+}
+
+/** The guide as it lies in the SDK: with links to what is there alone. */
+function guide() {
+  const text = readFileSync(join(root, 'docs', 'provider-guide.md'), 'utf8');
+  return text
+    .replaceAll('](../native-shim/', '](')
+    .replace(/\[([^\]]+)\]\((?:\.\.\/)?[\w-]+\.md\)/g, '$1');
 }
 
 /** @param targets Of native.mjs, built. @throws {Error} saying what could not be made. */
@@ -102,7 +97,7 @@ export function makeSdk(targets, version) {
     writeFileSync(join(cmake, basename(name, '.in')), filled);
   }
   cpSync(join(shim, 'samples', 'minimal'), join(sdk, 'samples', 'minimal'), { recursive: true });
-  copyFileSync(join(root, 'docs', 'provider-guide.md'), join(sdk, 'provider-guide.md'));
+  writeFileSync(join(sdk, 'provider-guide.md'), guide());
   copyFileSync(join(root, 'LICENSE'), join(sdk, 'LICENSE'));
   for (const target of targets) if (WANTED.includes(target.name)) takeTarget(target);
 }

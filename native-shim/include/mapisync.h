@@ -120,9 +120,9 @@ typedef struct mapisync_options {
 MAPISYNC_API void* mapisync_tee(void* callback, const mapisync_options* options) MAPISYNC_NOEXCEPT;
 
 /*
- * Wrap: wraps the provider's own IMAPISync. One line in its QueryInterface, and the callback is
- * seen without another: for IID_IMAPISync C++:  *ppv = mapisync_wrap(static_cast<IMAPISync*>(this),
- * &options); return S_OK; C:    *ppv = mapisync_wrap(&self->sync, &options); return S_OK; Each
+ * Wrap: wraps the provider's own IMAPISync. One line in its QueryInterface for IID_IMAPISync, and
+ * the callback is seen without another, in C++ `*ppv = mapisync_wrap(static_cast<IMAPISync*>(this),
+ * &options);` and in C `*ppv = mapisync_wrap(&self->sync, &options);`. Each
  * SynchronizeInBackground is a session: its flags, its result, and a tee around the callback in the
  * MAPISIB that the provider gets to see. That is a copy, which lives until the last Release of the
  * callback; Outlook's own is left alone. A provider that keeps the callback without a reference of

@@ -1,7 +1,6 @@
 /*
  * A test host in C, with no Outlook and no provider: reports a sync to a sink. Run it beside a
- * daemon
- * (`mapisync daemon start`, then `mapisync tail`).
+ * daemon (`mapisync daemon start`, then `mapisync tail`).
  */
 #include <stdio.h>
 
