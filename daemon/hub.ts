@@ -566,7 +566,7 @@ export class Hub {
     };
   }
 
-  /** The ring that was gone first; a map keeps the order. */
+  /** Of the rings that are gone the one known longest; a map keeps the order. */
   #forgetOne(): void {
     for (const [id, entry] of this.#rings) {
       if (!entry.gone) continue;

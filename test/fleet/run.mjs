@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import * as cost from './cost.mjs';
 import * as nats from './nats.mjs';
 import * as otlp from './otlp.mjs';
 import { has, part } from './shippers.mjs';
@@ -21,6 +22,7 @@ const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
 const count = Number(values.count ?? (values.quick ? 4000 : 50_000));
 const kills = Number(values.kills ?? (values.quick ? 2 : 10));
 const PARTS = {
+  cost: { run: cost.run, isHere: () => process.platform === 'linux', isLong: true },
   nats: { run: nats.run, isHere: () => !spawnSync('nats-server', ['--version']).error },
   otlp: { run: otlp.run, isHere: () => true },
   rsyslog: { ...part('rsyslog'), isHere: () => has('rsyslog') },
@@ -31,7 +33,8 @@ const WRONG = ['missing', 'strange', 'twice', 'lost_notes'];
 let passed = 0;
 let failed = 0;
 process.stdout.write(`seed ${seed}, ${count} records, ${kills} kills\n`);
-for (const [name, { run, isHere }] of Object.entries(PARTS)) {
+for (const [name, { run, isHere, isLong }] of Object.entries(PARTS)) {
+  if (isLong && values.quick) continue;
   if (values.only !== undefined && !values.only.split(',').includes(name)) continue;
   if (!isHere()) {
     process.stderr.write(`SKIPPED: ${name} is not installed\n`);
