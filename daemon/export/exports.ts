@@ -1,6 +1,6 @@
 /**
  * The daemon's side of its exporters: one thread for them all, so that nothing they do is done between two
- * frames. Costs the journal one message when it has grown and the thread has taken the last one.
+ * frames. Costs the journal a message now and then while it grows.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,6 +16,8 @@ import type { FromWorker, ToWorker, WorkerSetup } from './worker.ts';
 const RESTART_MS = 5000;
 /** Beyond `LAST_WORDS_MS`: then the thread is ended where it is. */
 const GRACE_MS = 500;
+/** The thread is told so often at most how far the journal is; the far sides wait longer for more. */
+const TELL_MS = 50;
 /** How old what `status` says may be, while an exporter is behind. */
 const STATUS_MS = 1000;
 /** A batch is half a MiB; this bounds what a library of the far side may keep. */
@@ -36,8 +38,8 @@ export class Exports {
   #worker: Worker | undefined;
   #status: readonly ExportStatus[];
   #until: Cursor | undefined;
-  /** The thread has not taken the last message yet; what comes meanwhile is told at once then. */
-  #isTold = false;
+  /** Set while the thread was told a moment ago; what comes meanwhile is told then. */
+  #telling: NodeJS.Timeout | undefined;
   #isNews = false;
   #stopping = false;
   #timer: NodeJS.Timeout;
@@ -75,13 +77,14 @@ export class Exports {
   grown(until: Cursor): void {
     this.#until = until;
     this.#isNews = true;
-    this.#pass();
+    if (!this.#telling) this.#pass();
   }
 
   /** Gives the exporters a moment to send the last records. */
   async stop(): Promise<void> {
     this.#stopping = true;
     clearInterval(this.#timer);
+    clearTimeout(this.#telling);
     const worker = this.#worker;
     if (!worker) return;
     const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
@@ -102,14 +105,13 @@ export class Exports {
       resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
     });
     this.#worker = worker;
-    this.#isTold = false;
     worker.on('message', (message: FromWorker) => this.#hear(message));
     worker.on('error', (error) => this.#options.failed(error as Error));
     worker.once('exit', () => {
       this.#worker = undefined;
       if (!this.#stopping) setTimeout(() => this.#startAgain(), RESTART_MS).unref();
     });
-    if (this.#until) this.grown(this.#until);
+    if (this.#until) this.#tell({ type: 'grown', until: this.#until });
   }
 
   #startAgain(): void {
@@ -118,10 +120,6 @@ export class Exports {
 
   #hear(message: FromWorker): void {
     switch (message.type) {
-      case 'taken':
-        this.#isTold = false;
-        this.#pass();
-        return;
       case 'record':
         this.#options.record(message.draft);
         return;
@@ -131,10 +129,12 @@ export class Exports {
   }
 
   #pass(): void {
-    if (!this.#isNews || this.#isTold || !this.#until) return;
+    this.#telling = undefined;
+    if (!this.#isNews || !this.#until) return;
     this.#isNews = false;
-    this.#isTold = true;
     this.#tell({ type: 'grown', until: this.#until });
+    this.#telling = setTimeout(() => this.#pass(), TELL_MS);
+    this.#telling.unref();
   }
 
   #tell(message: ToWorker): void {

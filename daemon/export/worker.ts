@@ -24,8 +24,6 @@ export type ToWorker =
   | { readonly type: 'stop'; readonly withinMs: number };
 
 export type FromWorker =
-  /** Ready for the next `grown`. */
-  | { readonly type: 'taken' }
   | { readonly type: 'record'; readonly draft: RecordDraft }
   | { readonly type: 'status'; readonly exports: readonly ExportStatus[] };
 
@@ -71,7 +69,6 @@ async function serve(setup: WorkerSetup, port: MessagePort): Promise<void> {
     switch (message.type) {
       case 'grown':
         for (const exporter of exporters) exporter.grown(message.until);
-        tell({ type: 'taken' });
         return;
       case 'status':
         tellStatus();
