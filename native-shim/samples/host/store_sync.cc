@@ -46,7 +46,7 @@ std::string StoreSync::Configuration(std::string* text) const {
   *text = "maildir=" + options_.maildir + "\nstore=" + options_.store +
           (several ? "/" + number : "") + "\nscenario=" + options_.scenario +
           "\ncalls_per_second=" + options_.calls_per_second + "\n";
-  if (several) *text += "label=" + Label() + " " + number + "\n";
+  if (several) *text += "label=" + Label() + "\n";
   // With a sink the provider must not record the same calls once more.
   if (options_.attach == "sink") {
     *text += "shim=none\n";
@@ -71,9 +71,11 @@ std::string StoreSync::Create(const ProviderLibrary& library) {
          (library.error ? std::string(": ") + library.error() : "");
 }
 
-// Of the sink's session.
+// Stores that sync at once have names of their own.
 std::string StoreSync::Label() const {
-  return options_.config.empty() ? LastPart(options_.maildir) : "test " + std::to_string(number_);
+  const std::string number = std::to_string(number_);
+  if (!options_.config.empty()) return "test " + number;
+  return LastPart(options_.maildir) + (options_.stores > 1 ? " " + number : "");
 }
 
 void StoreSync::Start() {

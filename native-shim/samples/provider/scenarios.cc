@@ -71,6 +71,7 @@ constexpr Scenario kScenarios[] = {
      kReturnsLast | kReturnsResult, 1, nullptr, Ending::kSilentFailure},
     {"17", "like 2, then an unknown interface is asked for, and an Error is S_OK", 0, 1,
      OddQuestions},
+    {"18", "like 2, without a reference to the callback of its own", kBorrows},
 };
 
 }  // namespace

@@ -23,6 +23,7 @@ inline constexpr unsigned kPhaseMarks = 2;     // ("", 0, 0) between folders
 inline constexpr unsigned kReturnsLast = 4;    // SynchronizeInBackground returns after Done
 inline constexpr unsigned kReturnsResult = 8;  // and with what Done brought
 inline constexpr unsigned kPaceBySize = 16;    // a call's time for each 256 bytes of a message
+inline constexpr unsigned kBorrows = 32;       // holds no reference to the callback
 
 struct Scenario {
   const char* name;

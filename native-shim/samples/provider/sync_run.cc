@@ -38,7 +38,8 @@ Hresult SyncRun::Start(const Config& config, const Shim& shim, const mapisync_ma
 void SyncRun::TakeCallback(const mapisync_mapisib& sib) {
   auto* given = static_cast<mapisync::Unknown*>(sib.punkCallBack);
   if (!given) return;
-  if (shim_.tee && !config_.wrap) {
+  const bool teed = shim_.tee && !config_.wrap;
+  if (teed) {
     const std::u16string store = ToUtf16(config_.label);
     mapisync_options options = {};
     options.size = sizeof options;
@@ -60,11 +61,14 @@ void SyncRun::TakeCallback(const mapisync_mapisib& sib) {
     if (shim_.session_id) shim_.session_id(callback_, counts_.session);
   }
   given->Release();
+  // Of a tee this is the only reference: that one is always kept.
+  borrowed_ = callback_ && !teed && (config_.scenario->how & kBorrows);
+  if (borrowed_) callback_->Release();
   reporter_.set_callback(callback_);
 }
 
 void SyncRun::ReleaseCallback() {
-  if (callback_) callback_->Release();
+  if (callback_ && !borrowed_) callback_->Release();
   callback_ = nullptr;
 }
 

@@ -54,6 +54,7 @@ class SyncRun {
   // The callback as we call it: Outlook's own, or mapisync's tee around it. NULL if Outlook gave
   // none.
   ProgressCallback* callback_ = nullptr;
+  bool borrowed_ = false;  // callback_ is held by Outlook alone
   Reporter reporter_;
   Counts counts_ = {};
   ProgressCallback* callback_beside_ = nullptr;  // Ending::kBeside: its second thread's reference
