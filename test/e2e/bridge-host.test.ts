@@ -1,5 +1,9 @@
 import { describe } from 'vitest';
 import { bridgeTests } from './bridge.ts';
+import { scenarioTests } from './scenarios.ts';
 import { systems } from './systems.ts';
 
-describe.each(systems.filter(({ name }) => name !== 'wine'))('on $name', bridgeTests);
+describe.each(systems.filter(({ name }) => name !== 'wine'))('on $name', (system) => {
+  scenarioTests(system);
+  describe.concurrent('host and daemon', () => bridgeTests(system));
+});

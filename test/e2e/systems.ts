@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -180,26 +181,45 @@ export interface JournalLine {
   readonly [field: string]: any;
 }
 
-/** All records of a journal, in order, each held to the schema. @throws if a line is no JSON. */
-export function readJournal(state: string): JournalLine[] {
-  const folder = join(state, 'journal');
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.jsonl'))
-    .sort()
-    .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
-    .filter((line) => line !== '')
-    .map((line) => {
+/** Reads a journal while it grows: each line once, in order, and held to the schema. */
+class Journal {
+  readonly #folder: string;
+  /** By file: how many bytes were read, and what stood there. */
+  readonly #read = new Map<string, { bytes: number; readonly records: JournalLine[] }>();
+
+  constructor(state: string) {
+    this.#folder = join(state, 'journal');
+  }
+
+  /** @throws if a line is no JSON, or no record. */
+  records(): JournalLine[] {
+    if (!existsSync(this.#folder)) return [];
+    const names = readdirSync(this.#folder).filter((name) => name.endsWith('.jsonl'));
+    return names.sort().flatMap((name) => this.#recordsOf(name));
+  }
+
+  #recordsOf(name: string): JournalLine[] {
+    const path = join(this.#folder, name);
+    const before = this.#read.get(name) ?? { bytes: 0, records: [] };
+    this.#read.set(name, before);
+    if (statSync(path).size === before.bytes) return before.records;
+    const grown = readFileSync(path).subarray(before.bytes);
+    const whole = grown.subarray(0, grown.lastIndexOf(0x0a) + 1);
+    for (const line of whole.toString('utf8').split('\n').slice(0, -1)) {
       const record = JSON.parse(line) as JournalLine;
       checkValid(record);
-      return record;
-    });
+      before.records.push(record);
+    }
+    before.bytes += whole.length;
+    return before.records;
+  }
 }
 
 /** A daemon in a scratch state directory, and hosts that report to it. */
 export class Bench {
   readonly scratch = scratchFolder();
   readonly state = join(this.scratch, 'state');
+  readonly #journal = new Journal(this.state);
   readonly #programs: Program[] = [];
   readonly system: System;
 
@@ -251,7 +271,7 @@ export class Bench {
   }
 
   records(): JournalLine[] {
-    return readJournal(this.state);
+    return this.#journal.records();
   }
 
   #keep(program: Program): Program {
