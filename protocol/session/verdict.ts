@@ -5,7 +5,7 @@
 import type { ErrorClass, ProgressFields } from '../records/record.ts';
 import { durationText } from './drafts.ts';
 import { count, named } from './outcome.ts';
-import type { Facts, StoryStall } from './story.ts';
+import type { Facts, StoryPhase, StoryStall } from './story.ts';
 import { hex32 } from './sync-flags.ts';
 
 interface Row {
@@ -173,9 +173,11 @@ export const VERDICTS: readonly Row[] = [
     when: ({ usual_us, duration_us }) =>
       usual_us !== undefined && duration_us >= MIN_SLOW_US && duration_us >= SLOW_TIMES * usual_us,
     say: (facts) => {
-      const slow = facts.slowest_phase;
+      const slow = mostSlowed(facts);
+      const usually =
+        slow?.usual_us === undefined ? '' : `, usually ${durationText(slow.usual_us)}`;
       const where = slow
-        ? `, ${durationText(slow.duration_us)} of it in ${phaseName(slow.text)}`
+        ? `, ${durationText(slow.duration_us)} of it in ${phaseName(slow.text)}${usually}`
         : '';
       return `Finished ok, but slowly: ${durationText(facts.duration_us)}, usually ${durationText(facts.usual_us ?? 0)}${where}`;
     },
@@ -259,6 +261,15 @@ function lastCall({ progress }: Facts): string {
 /** `30/400 "Inbox"` */
 export function callText({ index, max, text }: ProgressFields): string {
   return `${index}/${max}${text === undefined ? '' : ` "${text}"`}`;
+}
+
+/** The phase that took most time beyond its usual: the longest may take as long each time. */
+function mostSlowed({ phases }: Facts): StoryPhase | undefined {
+  const beyond = ({ duration_us, usual_us = 0 }: StoryPhase): number => duration_us - usual_us;
+  return phases.reduce<StoryPhase | undefined>(
+    (most, phase) => (most && beyond(most) >= beyond(phase) ? most : phase),
+    undefined,
+  );
 }
 
 /** `10:02:31 UTC` */
