@@ -33,9 +33,13 @@ const LABEL_SECURITY_INFORMATION = 0x10;
 const TOKEN_QUERY = 8;
 const TOKEN_USER = 1;
 const TOKEN_ELEVATION = 20;
-/** OVERLAPPED: two pointers, an offset, an event. */
-const OVERLAPPED_BYTES = 32;
-const OVERLAPPED_EVENT_OFFSET = 24;
+/** Of a handle, too. */
+const POINTER_BYTES = process.arch === 'ia32' ? 4 : 8;
+/** OVERLAPPED: two pointers, an offset of 8 bytes, an event. */
+const OVERLAPPED_EVENT_OFFSET = 2 * POINTER_BYTES + 8;
+const OVERLAPPED_BYTES = 3 * POINTER_BYTES + 8;
+/** SECURITY_ATTRIBUTES: its size, a pointer, whether it is inherited; each has a pointer's room. */
+const SECURITY_ATTRIBUTES_BYTES = 3 * POINTER_BYTES;
 
 export type Win32Calls = ReturnType<typeof load>;
 
@@ -106,7 +110,7 @@ function load() {
     Object.assign(new Error(`${name} failed with Windows error ${code}`), { windowsError: code });
 
   const takeText = (pointer: number): string => {
-    const text = koffi.decode.string16(BigInt(pointer));
+    const text = koffi.decode.string16(BigInt.asUintN(8 * POINTER_BYTES, BigInt(pointer)));
     localFree(pointer);
     return text;
   };
@@ -220,10 +224,10 @@ function load() {
       if (!sddlToDescriptor(sddl, SDDL_REVISION_1, descriptor, null)) {
         throw failed('ConvertStringSecurityDescriptorToSecurityDescriptorW');
       }
-      const attributes = koffi.alloc('uint8_t', 24);
-      koffi.encode(attributes, 0, 'uint32_t', 24);
-      koffi.encode(attributes, 8, 'intptr_t', descriptor[0]);
-      koffi.encode(attributes, 16, 'int32_t', 0); // Not inherited.
+      const attributes = koffi.alloc('uint8_t', SECURITY_ATTRIBUTES_BYTES);
+      koffi.encode(attributes, 0, 'uint32_t', SECURITY_ATTRIBUTES_BYTES);
+      koffi.encode(attributes, POINTER_BYTES, 'intptr_t', descriptor[0]);
+      koffi.encode(attributes, 2 * POINTER_BYTES, 'int32_t', 0); // Not inherited.
       return attributes;
     },
 
@@ -277,7 +281,8 @@ function load() {
     userSid: (): string =>
       withToken((token) => {
         const user = tokenInformation(token, TOKEN_USER, 256);
-        return sidText(Number(user.readBigUInt64LE(0))); // TOKEN_USER opens with a pointer to the SID.
+        // TOKEN_USER opens with a pointer to the SID.
+        return sidText(POINTER_BYTES === 4 ? user.readInt32LE(0) : Number(user.readBigUInt64LE(0)));
       }),
 
     isElevated: (): boolean =>
