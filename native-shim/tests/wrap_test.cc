@@ -71,9 +71,10 @@ class Records {
     Read();
     for (const std::string& body : bodies_) {
       if (KindOfBody(body) != static_cast<unsigned>(kind) || n-- > 0) continue;
-      const auto session = static_cast<unsigned char>(body[25]);
+      const std::size_t at = SessionAt(body);
+      const auto session = static_cast<unsigned char>(body[at]);
       const std::size_t bytes = session < 0x80 ? 1 : session == 0xcc ? 2 : session == 0xcd ? 3 : 5;
-      return body.substr(25 + bytes);
+      return body.substr(at + bytes);
     }
     return "none";
   }
@@ -82,6 +83,8 @@ class Records {
   static unsigned KindOfBody(const std::string& body) {
     return KindOf(reinterpret_cast<const unsigned char*>(body.data()), body.size());
   }
+  // Behind kind, seq, time and thread. An array of more than 15 elements has a longer marker.
+  static std::size_t SessionAt(const std::string& body) { return body[0] == '\xdc' ? 27 : 25; }
   void Read() {
     bodies_.clear();
     Ring& ring = Recorder::Current()->ring();
@@ -90,7 +93,7 @@ class Records {
       if (record.state != Ring::Record::State::kCommitted) return;
       const std::string body(reinterpret_cast<const char*>(record.body), record.size_bytes);
       // Not `clock`, nor what else belongs to no session.
-      if (body[25] != 0) bodies_.push_back(body);
+      if (body[SessionAt(body)] != 0) bodies_.push_back(body);
       at = ring.Next(at, record);
     }
   }
