@@ -229,13 +229,26 @@ export function scenarioTests(system: System): void {
   }
 
   /** Waits until it is stuck and the journal says so, then ends it. */
-  async function killStuck(way: Way, store: string, host: Program, trace: string): Promise<void> {
+  /** @returns the thread that the stall names. */
+  async function killStuck(
+    way: Way,
+    store: string,
+    host: Program,
+    trace: string,
+  ): Promise<number | undefined> {
+    let thread: number | undefined;
     await until('the last call', () => callsOf(trace).length === CALLS_UNTIL_STUCK);
     if (way !== 'sink') {
       const stalls = () => named(ofStore(bench.records(), store), 'session.stalled');
       await until('the stall', () => stalls().length > 0);
       const [{ session, stall }] = stalls() as [JournalLine];
       expect(stall).toMatchObject({ kind: 'blocked', method: 'Progress' });
+      // Every call of this provider comes on the one thread that it makes, the attach on another.
+      thread = stall.thread as number;
+      const of = (name: string) => named(ofStore(bench.records(), store), name);
+      const calls = of('session.progress').map((record) => record.thread?.id);
+      expect([...new Set(calls.filter(Boolean))]).toEqual([thread]);
+      expect(of('session.opened')[0]!.thread.id).not.toBe(thread);
       expect(stall.for_us).toBeGreaterThanOrEqual(BLOCKED_US);
       expect(stall.for_us).toBeLessThanOrEqual(BLOCKED_US + TOLD_WITHIN_US);
       const shown = JSON.parse(
@@ -245,6 +258,7 @@ export function scenarioTests(system: System): void {
       expect(shown.dump[0]!.command).toMatch(new RegExp(` ${shown.process.pid}$`));
     }
     host.child.kill('SIGKILL');
+    return thread;
   }
 
   const rows = TABLE.filter(({ wine }) => wine || !isWine);
@@ -260,9 +274,13 @@ export function scenarioTests(system: System): void {
       const store = `${label.replace(' ', '-')}-${way}`;
       const { host, trace } = run(row, store, ['--attach', way]);
       const session = (name: string) => named(ofStore(bench.records(), store), name);
-      if (row.dies === 'killed') await killStuck(way, store, host, trace);
+      const stuck = row.dies === 'killed' && (await killStuck(way, store, host, trace));
       const ran = await host.ended;
       if (row.dies) await until('the end of the session', () => session('session.ended').length);
+      if (stuck) {
+        const inside = [{ method: 'Progress', thread: stuck }];
+        expect(session('session.ended')[0]!.exit.in_callback).toEqual(inside);
+      }
       const told = row.dies ? undefined : JSON.parse(ran.stdout);
       if (told?.sessions.length > 0) expect(told.flushed).toBe(true);
 

@@ -1,8 +1,8 @@
 /**
  * A daemon under all that its limits allow: 64 connections with 64 sessions each that send as fast as
  * they are acknowledged, and 100 tails that never read. Slices with and without the tails alternate, so
- * that what the tails cost is measured in the same run: in frames for a second of the daemon's processor
- * time, and beside it by the clock. Both want an idle machine: what the daemon does once a second weighs
+ * that what the tails cost, from their handshakes on, is measured in the same run: in frames for a second
+ * of the daemon's processor time, and beside it by the clock. Both want an idle machine: what the daemon does once a second weighs
  * more when others take its time.
  *
  *   npm run security -- soak [--minutes 10]
@@ -81,17 +81,17 @@ export async function soak({ minutes, pairs = PAIRS, say = () => {} }) {
     const sliceMs = (minutes * 60_000) / pairs / 2;
     /** @returns frames acknowledged, in how many seconds, for how much of the daemon's processor time. */
     const slice = async (want) => {
-      await tails.ask({ want, cut: (await status(daemon.endpoint)).counts.clients_cut });
       const from = { ...(await load.ask('count')), cpu: cpuSeconds(daemon.pid) };
       const end = performance.now() + sliceMs;
+      if (want > 0) await tails.ask({ want });
       while (performance.now() < end) {
         await sleep(Math.max(0, Math.min(POLL_MS, end - performance.now())));
         resident.push(residentMib(daemon.pid));
         const { counts } = await status(daemon.endpoint);
         sessions = Math.max(sessions, counts.sessions_running);
-        if (want > 0) await tails.ask({ want, cut: counts.clients_cut });
       }
       const to = { ...(await load.ask('count')), cpu: cpuSeconds(daemon.pid) };
+      if (want > 0) await tails.ask({ want: 0 });
       const frames = to.acked - from.acked;
       return {
         perSecond: (frames * 1000) / (to.atMs - from.atMs),

@@ -2,10 +2,9 @@
  * Tails that never read, in a process of their own: half of them want records, and get to the end of
  * their empty picture; half want sessions too, and read nothing at all. Arguments: endpoint.
  *
- * Told how many there have to be (`want`) and how many the daemon has cut so far (`cut`). Who was cut
- * is not to be seen without reading, so the oldest read on: one that was cut finds that it was told, and
- * what it was told can be compared with what the daemon counted; one that was not is put back once it
- * has caught up. With `want` 0 all read on, so that nobody who was cut is missed.
+ * Told how many there have to be (`want`). One that the daemon cuts does not know it, since it does not
+ * read, and stays. With `want` 0 all read on: one that was cut finds that it was told, and what it was told
+ * can be compared with what the daemon counted; one that was not leaves once it has caught up.
  */
 import { load, openClient } from './peers.mjs';
 
@@ -92,17 +91,6 @@ class Tail {
   }
 }
 
-/** Lets the oldest read on until as many were found cut as the daemon has cut. */
-async function find(cut) {
-  for (;;) {
-    const owed = cut - totals.told - totals.untold;
-    const some = silent.splice(0, owed);
-    if (owed <= 0 || some.length === 0) return;
-    const wereCut = await Promise.all(some.map((tail) => tail.readOn()));
-    silent.push(...some.filter((_, at) => !wereCut[at]));
-  }
-}
-
 async function add(want) {
   while (silent.length < want) {
     const count = Math.min(AT_ONCE, want - silent.length);
@@ -118,12 +106,9 @@ async function leave() {
   await Promise.all(reading);
 }
 
-process.on('message', async ({ id, question: { want, cut } }) => {
+process.on('message', async ({ id, question: { want } }) => {
   if (want === 0) await leave();
-  else {
-    await find(cut);
-    await add(want);
-  }
+  else await add(want);
   process.send({ id, tails: silent.length, ...totals });
 });
 process.on('disconnect', () => process.exit());
