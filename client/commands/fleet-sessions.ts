@@ -55,7 +55,8 @@ async function* recordsSince(fleet: FleetStream, sinceMs: number): AsyncGenerato
     const record = parseRecord(message.string());
     if (record?.session) yield record;
     left -= 1;
-    if (left === 0) return;
+    // Fewer are left where the stream's limits deleted some meanwhile.
+    if (left === 0 || message.info.pending === 0) return;
   }
   throw serverGone('list the sessions of the fleet');
 }

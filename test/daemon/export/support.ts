@@ -51,7 +51,7 @@ export class HandJournal {
 }
 
 /** The far side as a list, which fails when it is told to. */
-export class ListSink implements Sink {
+export class ListSink {
   /** How often it was left to wait for more. */
   lingered = 0;
   readonly got: OutRecord[] = [];
@@ -63,14 +63,22 @@ export class ListSink implements Sink {
   knows = false;
   hangs = false;
   hanging = 0;
-  get lingerMs(): number {
-    this.lingered += 1;
-    return 0;
-  }
   readonly open = async (): Promise<Sink> => {
     this.opened += 1;
+    const { send, close } = this;
     const ids = new Set(this.got.map(({ record }) => record.event_id));
-    return Object.assign(Object.create(this), this.knows ? { stored: async () => ids } : {});
+    const linger = (): number => {
+      this.lingered += 1;
+      return 0;
+    };
+    return {
+      get lingerMs() {
+        return linger();
+      },
+      send,
+      close,
+      ...(this.knows ? { stored: async () => ids } : {}),
+    };
   };
   readonly send = async (records: readonly OutRecord[]): Promise<void> => {
     if (this.hangs) {
