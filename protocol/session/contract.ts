@@ -6,7 +6,7 @@ import { durationText, sessionDraft } from './drafts.ts';
 import { isWarning } from './hresults.ts';
 import { FAILED, isCancel, shown } from './outcome.ts';
 import type { LastCall, SessionState } from './state.ts';
-import { FLOOD_WINDOW_US, hasCalls } from './state.ts';
+import { FLOOD_WINDOW_US, hasCalls, LAST_FIRST_INDEX } from './state.ts';
 import { hex32 } from './sync-flags.ts';
 
 /**
@@ -16,8 +16,6 @@ import { hex32 } from './sync-flags.ts';
 
 type Emit = (draft: RecordDraft) => void;
 
-/** A new count may begin here without a new text. */
-const LAST_FIRST_INDEX = 1;
 /** MS023: more calls a second than this, for so long. */
 const FLOOD_PER_SECOND = 10_000;
 const FLOOD_FOR_US = 5_000_000;

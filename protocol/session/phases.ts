@@ -2,7 +2,7 @@ import type { PhaseFields } from '../records/record.ts';
 import { cutText } from '../records/text.ts';
 import { MAX_PHASE_TEXT_BYTES } from './state.ts';
 
-/** A stretch of a session in which the bar had one text. */
+/** A stretch of a session in which the bar had one text and, of counts that begin again, one count. */
 export interface Phase {
   readonly text: string | null;
   readonly durationUs: number;

@@ -4,7 +4,7 @@ import { secondsLeft } from './eta.ts';
 import { beginPhase } from './phases.ts';
 import { perSecond, restartRate, sampleRate } from './rate.ts';
 import type { LastCall, SessionState } from './state.ts';
-import { errorCount, MAX_STATE_TEXT_BYTES } from './state.ts';
+import { errorCount, LAST_FIRST_INDEX, MAX_STATE_TEXT_BYTES } from './state.ts';
 
 /** The bar: what a `Progress` call changes, and when that is worth a record. */
 
@@ -25,10 +25,12 @@ export function takeCall(
   max: number,
   text: string | null,
 ): void {
+  let hasTurned = false;
   if (text !== null && call > state.textCall) {
     state.textCall = call;
     const cut = cutText(text, MAX_STATE_TEXT_BYTES);
     if (cut !== state.text) {
+      hasTurned = true;
       turnPhase(state, cut, call, timeUs);
       state.text = cut;
       state.textUntold = true;
@@ -36,7 +38,10 @@ export function takeCall(
   }
   const last = state.last;
   if (call <= last.call) return;
-  if (state.phases.current === null) turnPhase(state, state.text, call, timeUs);
+  const isRestart = index < last.index && index <= LAST_FIRST_INDEX;
+  if (state.phases.current === null || (isRestart && !hasTurned)) {
+    turnPhase(state, state.text, call, timeUs);
+  }
   if (state.rate.runUs < 0 || index < last.index || max !== last.max) {
     restartRate(state.rate, timeUs, index);
   } else {

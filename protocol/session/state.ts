@@ -135,6 +135,9 @@ export interface Ended {
 /** How long calls are counted to say that they are too many. */
 export const FLOOD_WINDOW_US = 1_000_000;
 
+/** A bar that goes back to this or less begins a new count, with or without a new text. */
+export const LAST_FIRST_INDEX = 1;
+
 export const MAX_REPEATS = 64;
 export const MAX_BLOCKED = 16;
 /** What the state keeps of texts; in bytes of a line of the journal. Together they bound a state. */

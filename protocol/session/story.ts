@@ -457,9 +457,17 @@ function phasesOf(
 ): { readonly phases: StoryPhase[]; readonly slowest: Story['slowest_phase'] } {
   const found = end?.phases ?? runningPhases(own, nowUs);
   const usually = new Map(usual?.phases.map(({ text, durationUs }) => [text, durationUs]));
+  const took = new Map<string, number>();
+  for (const { text = '', duration_us } of found) {
+    took.set(text, (took.get(text) ?? 0) + duration_us);
+  }
   const phases = found.map((phase): StoryPhase => {
-    const usualUs = usually.get(phase.text ?? '');
-    return usualUs === undefined ? phase : { ...phase, usual_us: usualUs };
+    const { text = '', duration_us } = phase;
+    const usualUs = usually.get(text);
+    if (usualUs === undefined) return phase;
+    // What is usual is known of a text in all: of several counts under it each gets its part.
+    const part = duration_us === 0 ? 1 : duration_us / (took.get(text) ?? duration_us);
+    return { ...phase, usual_us: Math.round(usualUs * part) };
   });
   const slowest = phases.reduce<StoryPhase | undefined>(
     (most, phase) => (most && most.duration_us >= phase.duration_us ? most : phase),
@@ -481,7 +489,7 @@ function runningPhases(own: readonly RecordDraft[], nowUs: number): PhaseFields[
     const current = phases.at(-1);
     const { text, index, max, calls } = progress;
     const atUs = timeOf(record);
-    if (current && current.text === text) {
+    if (current && current.text === text && index >= current.index) {
       phases[phases.length - 1] = {
         ...current,
         index,

@@ -799,6 +799,29 @@ test('phases: at most 32, the rest summed in the last', () => {
   expect(phases.reduce((sum, { calls }) => sum + calls, 0)).toBe(80);
 });
 
+test('phases: a count that begins again begins one, with or without a text', () => {
+  for (const text of ['Inbox', null]) {
+    const run = begin();
+    const { script } = run;
+    feed(run, script.progress(0, 4, text), script.at(1).progress(4, 4));
+    feed(run, script.at(1).progress(1, 9), script.at(4).progress(9, 9));
+    // No new count: the index goes back, but not to the start; and it goes on from 0.
+    feed(
+      run,
+      script.at(5).progress(3, 9),
+      script.at(6).progress(0, 0),
+      script.at(7).progress(1, 0),
+    );
+    feed(run, script.at(8).done(S_OK), script.close());
+    const name = text === null ? {} : { text };
+    expect(run.log.last().phases).toEqual([
+      { ...name, duration_us: SECOND, calls: 2, errors: 0, index: 4, max: 4 },
+      { ...name, duration_us: 5 * SECOND, calls: 3, errors: 0, index: 3, max: 9 },
+      { ...name, duration_us: 2 * SECOND, calls: 2, errors: 0, index: 1, max: 0 },
+    ]);
+  }
+});
+
 test('32 phases keep all their texts', () => {
   const run = begin();
   for (let n = 0; n < 32; n += 1) feed(run, run.script.at(n).progress(n, 100, `folder ${n}`));

@@ -296,6 +296,26 @@ describe('the story tells', () => {
     expect(story.inner.share).toBeCloseTo(12 / 17);
   });
 
+  test('counts under one text, of which each has its part of what is usual', () => {
+    const frames = (s: Script): SequencedFrame[] => [
+      s.progress(0, 9, 'Inbox'),
+      s.at(2).progress(9, 9),
+      s.at(2.5).progress(0, 5),
+      s.at(8.5).progress(5, 5),
+    ];
+    const phases = [
+      { text: 'Inbox', duration_us: 2.5 * SECOND, usual_us: SECOND, max: 9 },
+      { text: 'Inbox', duration_us: 7.5 * SECOND, usual_us: 3 * SECOND, max: 5 },
+    ];
+    const options = { earlier: [5, 5, 5].map((seconds) => earlier(seconds)) };
+    const ended = storyOf({
+      frames: (s) => [...frames(s), s.at(10).done(S_OK), s.close()],
+      options,
+    });
+    expect(ended.phases).toMatchObject(phases);
+    expect(storyOf({ frames, how: 'stopped', now: 10, options }).phases).toMatchObject(phases);
+  });
+
   test.for<[string, Case['frames'], boolean | null, string]>([
     [
       'ended the sync',
