@@ -73,8 +73,9 @@ function newest(paths) {
   return time;
 }
 
-function buildTypeScript() {
-  const stamp = join(root, 'dist', 'tsconfig.tsbuildinfo');
+async function buildTypeScript() {
+  // What is written last.
+  const stamp = join(root, 'dist', 'bin', 'package.json');
   const inputs = ['protocol', 'daemon', 'client', 'bin', 'tsconfig.json', 'package.json'];
   const from = newest(inputs.map((name) => join(root, name)));
   if (existsSync(stamp) && statSync(stamp).mtimeMs > from) return;
@@ -83,6 +84,8 @@ function buildTypeScript() {
     rmSync(join(root, 'dist', name), { recursive: true, force: true });
   }
   tsc(['-p', 'bin/tsconfig.build.json']);
+  const { makeExecutable } = await import('./bundle.mjs');
+  await makeExecutable({ from: root, to: join(root, 'dist') });
 }
 
 /**
@@ -91,7 +94,7 @@ function buildTypeScript() {
  */
 async function build({ hereOnly = false, sanitize = false } = {}) {
   setup();
-  buildTypeScript();
+  await buildTypeScript();
   const found = targets({ sanitize }).filter(({ name }) => !hereOnly || name === hostTarget);
   for (const target of found) {
     const steps = await buildTarget(target, { tests: !hereOnly });
@@ -113,7 +116,7 @@ async function build({ hereOnly = false, sanitize = false } = {}) {
 /** The package as it is shipped: everything built, and the SDK in `dist/sdk`; or a failure. */
 async function sdk() {
   setup();
-  buildTypeScript();
+  await buildTypeScript();
   const found = targets({ release: true });
   for (const target of found) await buildTarget(target, { tests: false });
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -301,7 +304,7 @@ const tasks = {
   },
   async docs() {
     setup();
-    buildTypeScript();
+    await buildTypeScript();
     run(process.execPath, [join(root, 'bin', 'docs.mjs')]);
   },
   async bench(args) {

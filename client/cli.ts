@@ -63,7 +63,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     })
     .allowExcessArguments()
     .addHelpText('after', examples('mapisync tail', 'mapisync hresult 0x8004010F'))
-    .addHelpText('after', exitCodesHelp(ALL_CODES))
+    .addHelpText('after', () => exitCodesHelp(ALL_CODES))
     .action(async () => {
       const [word] = program.args;
       if (word !== undefined) throw unknownCommand(program, word);
@@ -81,8 +81,8 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     firstExample.set(command, shown[0]);
     return command
       .allowExcessArguments(false) // The program allows them, to say it better than commander.
-      .addHelpText('after', examples(...shown))
-      .addHelpText('after', exitCodesHelp([EXIT.done, EXIT.failed, EXIT.usage, ...exits]));
+      .addHelpText('after', () => examples(...shown))
+      .addHelpText('after', () => exitCodesHelp([EXIT.done, EXIT.failed, EXIT.usage, ...exits]));
   };
 
   leaf(

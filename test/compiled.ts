@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
+import { makeExecutable } from '../bin/bundle.mjs';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -12,13 +13,14 @@ declare module 'vitest' {
   }
 }
 
-export default function setup({ config, provide }: TestProject): () => void {
+export default async function setup({ config, provide }: TestProject): Promise<() => void> {
   const { root } = config;
   const dir = mkdtempSync(join(tmpdir(), 'mapisync-built-'));
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   const project = join(root, 'bin', 'tsconfig.build.json');
   const noCache = ['--incremental', 'false', '--tsBuildInfoFile', 'null'];
   execFileSync(process.execPath, [tsc, '-p', project, '--outDir', dir, ...noCache]);
+  await makeExecutable({ from: root, to: dir });
   for (const name of ['node_modules', 'package.json'])
     symlinkSync(join(root, name), join(dir, name));
   chmodSync(dir, 0o755);

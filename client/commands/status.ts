@@ -21,9 +21,10 @@ export async function askStatus(settings: Settings, io: Io): Promise<Status> {
     ...(settings.timeoutMs === undefined ? {} : { timeoutMs: settings.timeoutMs }),
   });
   try {
+    // Both at once: the daemon answers in their order.
     connection.send({ kind: 'status' });
-    const { status } = await connection.answer('status');
     connection.send({ kind: 'subscribe', wants: WANT.sessions, after: null });
+    const { status } = await connection.answer('status');
     const sessions: LiveSession[] = [];
     for (;;) {
       const frame = await connection.next();

@@ -22,7 +22,8 @@ const WANTED =
   'ingest.msgpack_decode_per_cpu_s ingest.msgpack_per_cpu_s ingest.jsonl_per_cpu_s ' +
   'journal.records_per_s journal.pino_sync_per_s latency.p50_us latency.p99_us ' +
   'memory.idle_mib memory.sessions1000_mib memory.mapped_mib idle.worker_wakeups_per_s ' +
-  'idle.worker_silent_session_wakeups_per_s idle.daemon_wakeups_per_s start.empty_ms start.pino_ms';
+  'idle.worker_silent_session_wakeups_per_s idle.daemon_wakeups_per_s start.empty_ms start.pino_ms ' +
+  'start.status_times_node start.status_alone_times_node';
 
 test.skipIf(!isHere)('npm run bench', { timeout: 120_000 }, async () => {
   const file = join(folder, 'figures.json');

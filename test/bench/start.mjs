@@ -1,6 +1,7 @@
 /**
  * Part `start`: until a client can come, with an empty journal, 100 MB and 1 GB of it, beside Node that
- * only loads pino.
+ * only loads pino; and a whole `mapisync status --json`, with and without a daemon, beside Node that does
+ * nothing.
  */
 import { spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
@@ -9,6 +10,7 @@ import { root } from '../../bin/native.mjs';
 import { feedOurs } from './feed.mjs';
 import { asOurs, chunks, session } from './frames.mjs';
 import {
+  cli,
   interleave,
   median,
   ROUNDS,
@@ -61,17 +63,54 @@ const ready = (state, prepare) => async () => {
   return passed;
 };
 
-const pinoAlone = () =>
-  new Promise((resolve, reject) => {
-    const begin = performance.now();
-    const child = spawn(process.execPath, ['-e', "require('pino')"], { cwd: root });
-    child.on('error', reject);
-    child.on('exit', () => resolve(performance.now() - begin));
+/** A program of Node from spawn to its end, which it comes to with `code`. */
+const program =
+  (args, code = 0) =>
+  () =>
+    new Promise((resolve, reject) => {
+      const begin = performance.now();
+      const child = spawn(process.execPath, args, { cwd: root, stdio: 'ignore' });
+      child.on('error', reject);
+      child.on('exit', (found) => {
+        if (found === code) resolve(performance.now() - begin);
+        else reject(new Error(`${args.join(' ')} ended with ${found}`));
+      });
+    });
+
+const status = (state) => [cli, 'status', '--json', '--state-dir', state];
+const NO_DAEMON = 3;
+/** They are short, so that noise is a larger part of each. */
+const STATUS_ROUNDS = 25;
+
+async function commandLine(folder, { isSmoke, say }) {
+  const state = join(folder, 'asked');
+  const contenders = {
+    node_ms: program(['-e', '0']),
+    status_ms: program(status(state)),
+    status_alone_ms: program(status(join(folder, 'nowhere')), NO_DAEMON),
+  };
+  const rounds = isSmoke ? 1 : STATUS_ROUNDS;
+  const found = await withDaemon(state, () => interleave(contenders, { rounds, warmUp: !isSmoke }));
+  report(say, '`status --json`, with and without a daemon, beside `node -e 0`', found, {
+    base: 'node_ms',
+    unit: 'ms',
   });
+  const times = (name) => median(found[name].map((ms, i) => ms / found.node_ms[i]));
+  const [here, alone] = [times('status_ms'), times('status_alone_ms')];
+  say(`  That is ${round(here, 2)} and ${round(alone, 2)} times \`node -e 0\``);
+  return {
+    status_ms: round(median(found.status_ms)),
+    status_times_node: round(here, 2),
+    status_alone_times_node: round(alone, 2),
+  };
+}
 
 export async function run({ size, say }) {
   return withFolder(async (folder) => {
-    const contenders = { empty_ms: ready(join(folder, 'empty')), pino_ms: pinoAlone };
+    const contenders = {
+      empty_ms: ready(join(folder, 'empty')),
+      pino_ms: program(['-e', "require('pino')"]),
+    };
     const journals = Object.entries(JOURNALS[size]);
     const segment = journals.length > 0 ? await makeSegment(folder) : undefined;
     for (const [name, bytes] of journals) {
@@ -84,6 +123,7 @@ export async function run({ size, say }) {
     });
     report(say, 'From spawn to ready', found, { base: 'empty_ms', unit: 'ms' });
     const metrics = Object.keys(contenders).map((name) => [name, round(median(found[name]))]);
-    return { metrics: { start: Object.fromEntries(metrics) } };
+    const asked = await commandLine(folder, { isSmoke: size === 'smoke', say });
+    return { metrics: { start: { ...Object.fromEntries(metrics), ...asked } } };
   });
 }

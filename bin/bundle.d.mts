@@ -1,0 +1,4 @@
+export function makeExecutable(places: {
+  readonly from: string;
+  readonly to: string;
+}): Promise<void>;
