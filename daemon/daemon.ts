@@ -220,10 +220,10 @@ export class Daemon {
         lines: this.#lines,
         firstSegment: found.nextSegment,
         snapshot: () => core.hub.snapshot(),
+        onRecord: (draft) => this.#metrics.effectOf(draft),
         onDurable: (lines) => {
-          this.#durableEnd = lines.at(-1)?.cursor ?? this.#durableEnd;
+          this.#durableEnd = lines.end;
           this.#feed.publishLines(lines);
-          for (const { draft } of lines) this.#metrics.take(draft);
           this.#exports?.grown(this.#durableEnd);
           core.hub.relieved();
         },

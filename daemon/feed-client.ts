@@ -13,7 +13,7 @@ import { encodeFeedFrame, type FeedFrame, WANT } from '../protocol/wire/clients.
 import { frame as framed } from '../protocol/wire/encode.ts';
 import { endSoon } from './connection.ts';
 import type { FeedSource } from './feed.ts';
-import type { DurableLine } from './journal.ts';
+import type { DurableLine } from './journal-batch.ts';
 import {
   FEED_CHUNK_BYTES,
   MAX_BUFFERED_BYTES,
@@ -42,8 +42,9 @@ export interface LineChunk {
 
 /** Records that became durable together. */
 export interface LineBatch {
-  readonly lines: readonly DurableLine[];
+  readonly count: number;
   readonly bytes: number;
+  readonly lines: readonly DurableLine[];
   /** The same as frames; made when somebody has room for them. */
   readonly chunks: readonly LineChunk[];
 }
@@ -125,10 +126,10 @@ export class FeedClient {
   lines(batch: LineBatch): void {
     if (this.#over || !this.wantsRecords) return;
     if (this.#replaying) {
-      this.#fallBehind(batch.lines.length, batch.bytes);
+      this.#fallBehind(batch.count, batch.bytes);
       return;
     }
-    let left = batch.lines.length;
+    let left = batch.count;
     if (!this.#isFull) {
       for (const chunk of batch.chunks) {
         this.socket.write(chunk.bytes);
@@ -140,7 +141,11 @@ export class FeedClient {
     if (left === 0) return;
     // The rest it gets from the files, when it has read what it has.
     this.#replaying = true;
-    const unsent = batch.lines.slice(batch.lines.length - left);
+    if (left === batch.count) {
+      this.#fallBehind(left, batch.bytes);
+      return;
+    }
+    const unsent = batch.lines.slice(-left);
     this.#fallBehind(
       left,
       unsent.reduce((sum, { line }) => sum + line.length, 0),

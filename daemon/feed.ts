@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net';
 import type { LiveSession } from '../protocol/records/record.ts';
 import { FeedClient, type LineBatch, type LineChunk, toBytes } from './feed-client.ts';
-import type { DurableLine } from './journal.ts';
+import type { DurableLine, DurableLines } from './journal-batch.ts';
 import { FEED_CHUNK_BYTES, MAX_ENDS_KEPT, SESSION_UPDATES_PER_SECOND } from './limits.ts';
 import { type Cursor, formatCursor, parseCursor } from './platform/journal-files.ts';
 import { type SessionChange, SessionChanges } from './session-changes.ts';
@@ -80,8 +80,8 @@ export class Feed {
     return undefined;
   }
 
-  publishLines(lines: readonly DurableLine[]): void {
-    if (this.#clients.size === 0 || lines.length === 0) return;
+  publishLines(lines: DurableLines): void {
+    if (this.#clients.size === 0) return;
     const batch = new Batch(lines);
     for (const client of this.#clients) client.lines(batch);
   }
@@ -224,28 +224,41 @@ export class Feed {
 
 /** Records that became durable together, as chunks of frames. Made once, for the first that asks. */
 class Batch implements LineBatch {
-  readonly lines: readonly DurableLine[];
+  readonly count: number;
   readonly bytes: number;
-  #chunks: LineChunk[] = [];
+  readonly #durable: DurableLines;
+  #lines: readonly DurableLine[] | undefined;
+  #chunks: readonly LineChunk[] | undefined;
 
-  constructor(lines: readonly DurableLine[]) {
-    this.lines = lines;
-    this.bytes = lines.reduce((sum, { line }) => sum + line.length, 0);
+  constructor(durable: DurableLines) {
+    this.#durable = durable;
+    this.count = durable.count;
+    this.bytes = durable.bytes;
+  }
+
+  get lines(): readonly DurableLine[] {
+    this.#lines ??= this.#durable.lines();
+    return this.#lines;
   }
 
   get chunks(): readonly LineChunk[] {
-    if (this.#chunks.length > 0) return this.#chunks;
-    let frames: Uint8Array[] = [];
-    let size = 0;
-    for (const [at, { cursor, line }] of this.lines.entries()) {
-      const bytes = toBytes({ kind: 'record', cursor: formatCursor(cursor), line });
-      frames.push(bytes);
-      size += bytes.length;
-      if (size < FEED_CHUNK_BYTES && at < this.lines.length - 1) continue;
-      this.#chunks.push({ bytes: Buffer.concat(frames), records: frames.length, end: cursor });
-      frames = [];
-      size = 0;
-    }
+    this.#chunks ??= chunksOf(this.lines);
     return this.#chunks;
   }
+}
+
+function chunksOf(lines: readonly DurableLine[]): LineChunk[] {
+  const chunks: LineChunk[] = [];
+  let frames: Uint8Array[] = [];
+  let size = 0;
+  for (const [at, { cursor, line }] of lines.entries()) {
+    const bytes = toBytes({ kind: 'record', cursor: formatCursor(cursor), line });
+    frames.push(bytes);
+    size += bytes.length;
+    if (size < FEED_CHUNK_BYTES && at < lines.length - 1) continue;
+    chunks.push({ bytes: Buffer.concat(frames), records: frames.length, end: cursor });
+    frames = [];
+    size = 0;
+  }
+  return chunks;
 }

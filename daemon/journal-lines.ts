@@ -1,13 +1,38 @@
-/** Records to lines, by pino. */
+/** Records to lines: by pino, but for the many that a running session makes. */
 import { pino } from 'pino';
-import { escapeLine, finishRecord, type LineContext } from '../protocol/records/line.ts';
+import {
+  escapeLine,
+  finishRecord,
+  isSureToFit,
+  type LineContext,
+} from '../protocol/records/line.ts';
 import type { RecordDraft } from '../protocol/records/record.ts';
+import { SEVERITY_NUMBER } from '../protocol/records/record.ts';
+
+/** What stands before the fields of one record, in this order, and its message, which stands behind. */
+const PLACED: ReadonlySet<string> = new Set<keyof RecordDraft>([
+  'level',
+  'time',
+  'observed_time',
+  'event_name',
+  'event_id',
+  'group',
+  'trace_id',
+  'span_id',
+  'trace_flags',
+  'process',
+  'ring',
+  'session',
+  'msg',
+]);
 
 /** Turns drafts into lines of the journal, each with its newline. */
 export class LineMaker {
   readonly #context: Omit<LineContext, 'counter'>;
   #counter = 0;
   #line = '';
+  /** What is the same in all lines of a session. */
+  readonly #ofSession = new WeakMap<object, string>();
   readonly #pino = pino(
     {
       // The record has all of this itself; the level is the label that the record gives.
@@ -29,12 +54,45 @@ export class LineMaker {
   }
 
   line(draft: RecordDraft): string {
+    this.#counter += 1;
+    if (draft.mono_us !== undefined && draft.session !== undefined && isSureToFit(draft)) {
+      return this.#sessionLine(draft, draft.session);
+    }
     const { service, host } = this.#context;
-    const record = finishRecord(draft, { service, host, counter: ++this.#counter });
+    const record = finishRecord(draft, { service, host, counter: this.#counter });
     const { level, msg } = record;
     // pino says these two itself. It leaves out what has no value, and a copy without them is slow.
     Object.assign(record, { level: undefined, msg: undefined });
     this.#pino[level](record, msg);
     return escapeLine(this.#line);
+  }
+
+  /** The same as pino would make it, at about a third of the price: docs/performance.md has both. */
+  #sessionLine(draft: RecordDraft, session: object): string {
+    const { level, group } = draft;
+    const id = draft.event_id ?? `${this.#context.service.instance_id}-${this.#counter}`;
+    let line = `{"level":"${level}","v":1,"time":"${draft.time}"`;
+    if (draft.observed_time !== undefined) line += `,"observed_time":"${draft.observed_time}"`;
+    line += `,"severity_number":${SEVERITY_NUMBER[level]},"event_name":"${draft.event_name}","event_id":"${id}"`;
+    if (group !== undefined) line += `,"group":{"n":${group.n},"of":${group.of}}`;
+    let common = this.#ofSession.get(session);
+    if (common === undefined) {
+      common = this.#commonOf(draft);
+      this.#ofSession.set(session, common);
+    }
+    line += common;
+    for (const key in draft) {
+      if (PLACED.has(key)) continue;
+      const value = draft[key as keyof RecordDraft];
+      if (value === undefined) continue;
+      line += `,"${key}":${typeof value === 'number' ? value : JSON.stringify(value)}`;
+    }
+    return escapeLine(`${line},"msg":${JSON.stringify(draft.msg)}}\n`);
+  }
+
+  #commonOf({ trace_id, span_id, trace_flags, process, ring, session }: RecordDraft): string {
+    const { service, host } = this.#context;
+    const common = { trace_id, span_id, trace_flags, service, host: { name: host } };
+    return `,${JSON.stringify({ ...common, process, ring, session }).slice(1, -1)}`;
   }
 }

@@ -12,6 +12,7 @@ import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/prom
 import { join } from 'node:path';
 import type { RecordDraft } from '../protocol/records/record.ts';
 import { nowText } from './clock.ts';
+import { type DurableLines, JournalBatch } from './journal-batch.ts';
 import type { LineMaker } from './journal-lines.ts';
 import { DISK_RETRY_MS, MAX_GROUP_BYTES, RESERVE_BYTES } from './limits.ts';
 import {
@@ -36,19 +37,13 @@ export interface JournalOptions {
   readonly journalDays: number;
   /** The state as of everything appended so far, as records. */
   readonly snapshot: () => readonly RecordDraft[];
+  /** What is to be done about a record once it is durable, before the barriers behind it. */
+  readonly onRecord?: (draft: RecordDraft) => (() => void) | undefined;
   /** Lines that became durable, in order. Snapshots are not among them. */
-  readonly onDurable: (lines: readonly DurableLine[]) => void;
+  readonly onDurable: (lines: DurableLines) => void;
   readonly onTrouble: (trouble: JournalTrouble) => void;
   /** `open` of node:fs/promises, but for tests that make the system fail. */
   readonly openFile?: typeof open;
-}
-
-export interface DurableLine {
-  readonly draft: RecordDraft;
-  /** Without its newline. */
-  readonly line: string;
-  /** The place behind the line. */
-  readonly cursor: Cursor;
 }
 
 export type JournalTrouble =
@@ -59,6 +54,7 @@ export type JournalTrouble =
   /** Stopped for good. What is not durable is cut away. */
   | { readonly type: 'failed'; readonly error: Error };
 
+/** A line of a snapshot. */
 interface Line {
   readonly draft: RecordDraft;
   readonly text: string;
@@ -66,23 +62,19 @@ interface Line {
 }
 
 interface Rotation {
-  readonly type: 'rotate';
   readonly snapshot: readonly Line[];
   /** What the segment may grow to. */
   readonly limit: number;
 }
 
-type Step =
-  | { readonly type: 'line'; readonly line: Line }
-  | Rotation
-  | { readonly type: 'barrier'; readonly run: () => void };
-
 /** So much is written at once. */
 const BATCH_BYTES = 1_048_576;
+/** One is written, one is filled. */
+const MAX_SPARE = 2;
 
 export class Journal {
   readonly #options: JournalOptions;
-  #queue: Step[] = [];
+  #queue: (JournalBatch | Rotation)[] = [];
   #pumping: Promise<void> | undefined;
   #segment: number;
   #file: FileHandle | undefined;
@@ -96,8 +88,8 @@ export class Journal {
   #backlogBytes = 0;
   #state: 'open' | 'full' | 'failed' | 'closed' = 'open';
   #closing = false;
-  /** What is being written; as large as the largest batch so far, so at most about `BATCH_BYTES`. */
-  #batch: Buffer = Buffer.alloc(0);
+  /** Of batches that are over: a new one for each would make V8 collect all its garbage again and again. */
+  readonly #spare: Buffer[] = [];
   #lastSyncMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: JournalOptions) {
@@ -128,7 +120,7 @@ export class Journal {
     await this.#makeReserve();
     this.#planRotation();
     const first = this.#queue.shift();
-    if (first?.type !== 'rotate') return;
+    if (!first || first instanceof JournalBatch) return;
     try {
       await this.#rotate(first);
     } catch (error) {
@@ -144,11 +136,14 @@ export class Journal {
    */
   append(drafts: readonly RecordDraft[]): void {
     if (this.#state === 'failed' || this.#state === 'closed') return;
+    const batch = this.#lastBatch();
+    const { lines, onRecord } = this.#options;
     for (const draft of drafts) {
-      const line = this.#makeLine(draft);
-      this.#plannedBytes += line.bytes;
-      this.#backlogBytes += line.bytes;
-      this.#queue.push({ type: 'line', line });
+      const bytes = batch.add(lines.line(draft));
+      this.#plannedBytes += bytes;
+      this.#backlogBytes += bytes;
+      const effect = onRecord?.(draft);
+      if (effect) batch.after.push(effect);
     }
     if (this.#plannedBytes + MAX_GROUP_BYTES > this.#plannedLimit) this.#planRotation();
     this.#start();
@@ -157,8 +152,17 @@ export class Journal {
   /** Runs `run` once everything appended so far is durable; never if the journal fails before. */
   barrier(run: () => void): void {
     if (this.#state === 'failed' || this.#state === 'closed') return;
-    this.#queue.push({ type: 'barrier', run });
+    this.#lastBatch().after.push(run);
     this.#start();
+  }
+
+  /** Where what is appended now goes. */
+  #lastBatch(): JournalBatch {
+    const last = this.#queue.at(-1);
+    if (last instanceof JournalBatch && last.size < BATCH_BYTES) return last;
+    const batch = new JournalBatch(this.#spare.pop());
+    this.#queue.push(batch);
+    return batch;
   }
 
   /** Writes what waits, as long as there is hope for it, and lets go of the file. */
@@ -183,7 +187,7 @@ export class Journal {
     this.#plannedBytes = bytes;
     // A snapshot that fills its segment would be followed by another one at once, for ever.
     this.#plannedLimit = Math.max(this.#options.segmentBytes, 2 * bytes + 2 * MAX_GROUP_BYTES);
-    this.#queue.push({ type: 'rotate', snapshot, limit: this.#plannedLimit });
+    this.#queue.push({ snapshot, limit: this.#plannedLimit });
   }
 
   /** One batch for each turn of the event loop, so that a burst of frames costs one write. */
@@ -199,64 +203,28 @@ export class Journal {
   }
 
   async #pump(): Promise<void> {
-    while (this.#queue.length > 0 && this.#state !== 'failed') {
-      const steps = this.#takeBatch();
-      const [first] = steps;
-      if (first?.type === 'rotate') await this.#rotate(first);
-      else await this.#commit(steps);
+    while (this.#state !== 'failed') {
+      const next = this.#queue.shift();
+      if (!next) return;
+      if (next instanceof JournalBatch) await this.#commit(next);
+      else await this.#rotate(next);
     }
-  }
-
-  /** A rotation alone, or everything up to the next one within the size of a batch. */
-  #takeBatch(): Step[] {
-    let count = 0;
-    let bytes = 0;
-    for (const step of this.#queue) {
-      if (step.type === 'rotate') {
-        if (count === 0) count = 1;
-        break;
-      }
-      if (step.type === 'line') bytes += step.line.bytes;
-      count += 1;
-      if (bytes >= BATCH_BYTES) break;
-    }
-    return this.#queue.splice(0, count);
-  }
-
-  async #commit(steps: readonly Step[]): Promise<void> {
-    const lines: Line[] = [];
-    for (const step of steps) if (step.type === 'line') lines.push(step.line);
-    if (lines.length > 0) {
-      const durable = await this.#write(lines);
-      await this.#sync();
-      for (const line of lines) this.#backlogBytes -= line.bytes;
-      if (this.#state === 'failed') return;
-      this.#options.onDurable(durable);
-    }
-    for (const step of steps) if (step.type === 'barrier') step.run();
   }
 
   /** Writes lines at the end of the segment; waits while the disk is full. */
-  async #write(lines: readonly Line[]): Promise<DurableLine[]> {
-    const bytes = this.#inBatch(lines);
-    await this.#untilSpace(() => this.#writeBytes(bytes));
-    let offset = this.#offset;
-    this.#offset += bytes.length;
-    return lines.map(({ draft, text, bytes: size }) => {
-      offset += size;
-      return { draft, line: text.slice(0, -1), cursor: { segment: this.#segment, offset } };
-    });
-  }
-
-  /** The lines' bytes, which stand there until the next batch. */
-  #inBatch(lines: readonly Line[]): Uint8Array {
-    let size = 0;
-    for (const { bytes } of lines) size += bytes;
-    // A new one for each batch would make V8 collect all its garbage again and again.
-    if (size > this.#batch.length) this.#batch = Buffer.allocUnsafeSlow(size);
-    let at = 0;
-    for (const { text } of lines) at += this.#batch.write(text, at);
-    return this.#batch.subarray(0, size);
+  async #commit(batch: JournalBatch): Promise<void> {
+    if (batch.count > 0) {
+      const start = this.#offset;
+      const { bytes } = batch;
+      await this.#untilSpace(() => this.#writeBytes(bytes));
+      this.#offset += bytes.length;
+      await this.#sync();
+      this.#backlogBytes -= bytes.length;
+      if (this.#state === 'failed') return;
+      this.#options.onDurable(batch.durable(this.#segment, start));
+    }
+    for (const run of batch.after) run();
+    if (this.#spare.length < MAX_SPARE) this.#spare.push(batch.buffer);
   }
 
   /** Always at the same offset, so that a second attempt overwrites a first that stopped half-way. */

@@ -60,6 +60,9 @@ export function finishRecord(draft: RecordDraft, context: LineContext): Finished
     trace_flags: draft.trace_flags,
     service: context.service,
     host: { name: context.host },
+    process: draft.process,
+    ring: draft.ring,
+    session: draft.session,
   };
   return shorten(Object.assign(head, draft) as FinishedRecord);
 }
@@ -74,12 +77,17 @@ export function toLine(record: FinishedRecord): string {
  * `truncated` if it cut anything. Never touches `state`, which is bounded where it is made.
  */
 export function shorten(record: FinishedRecord): FinishedRecord {
-  if (textUnits(record) <= SURE_TO_FIT_UNITS && record.state === undefined) return record;
+  if (isSureToFit(record)) return record;
   let shorter = cutTexts(record, MAX_LINE_TEXT_BYTES);
   for (let bytes = MAX_LINE_TEXT_BYTES / 2; !fits(shorter) && bytes >= MIN_TEXT_BYTES; bytes /= 2) {
     shorter = cutTexts(record, bytes);
   }
   return shorter;
+}
+
+/** Whether `shorten()` leaves the record alone without a look at its line. */
+export function isSureToFit(record: RecordDraft): boolean {
+  return record.state === undefined && textUnits(record) <= SURE_TO_FIT_UNITS;
 }
 
 function fits(record: FinishedRecord): boolean {

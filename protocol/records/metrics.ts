@@ -50,26 +50,57 @@ const makeSeries = () => ({
   mapisync_exports_failed_total: counter('Times that an exporter could not go on, by cause'),
 });
 
+const COUNTED: ReadonlySet<RecordDraft['event_name']> = new Set([
+  'session.opened',
+  'session.ended',
+  'session.error',
+  'session.check',
+  'session.stalled',
+  'session.inner_slow',
+  'frames.lost',
+  'process.gone',
+  'export.failed',
+]);
+
 export class Metrics {
   readonly #active = new Set<string>();
   readonly #series = makeSeries();
+  /** What counts an error, by class and severity. */
+  readonly #errors = new Map<string, () => void>();
 
-  /** Cheap for the records that are many. */
   take(record: RecordDraft): void {
+    this.effectOf(record)?.();
+  }
+
+  /** @returns What counts the record, for later, without the record itself where records are many. */
+  effectOf(record: RecordDraft): (() => void) | undefined {
+    const { event_name: name, error } = record;
+    if (name === 'session.progress' || !COUNTED.has(name)) return undefined;
+    if (name !== 'session.error') return () => this.#take(record);
+    if (!error) return undefined;
+    const { class: errorClass, severity } = error;
+    const key = `${errorClass} ${severity}`;
+    let effect = this.#errors.get(key);
+    if (!effect) {
+      let point: { value: number } | undefined;
+      effect = () => {
+        if (point) point.value += 1;
+        else {
+          point = this.#count('mapisync_session_errors_total', { class: errorClass, severity });
+        }
+      };
+      this.#errors.set(key, effect);
+    }
+    return effect;
+  }
+
+  #take(record: RecordDraft): void {
     switch (record.event_name) {
-      case 'session.progress':
-        return;
       case 'session.opened':
         this.#open(record.session?.id);
         return;
       case 'session.ended':
         this.#end(record);
-        return;
-      case 'session.error':
-        if (record.error) {
-          const { class: errorClass, severity } = record.error;
-          this.#count('mapisync_session_errors_total', { class: errorClass, severity });
-        }
         return;
       case 'session.check':
         if (record.check) {

@@ -8,7 +8,7 @@ import type {
 } from '../records/record.ts';
 import { rfc3339 } from '../records/time.ts';
 import { describeHresult } from './hresults.ts';
-import type { SessionState } from './state.ts';
+import type { Opened, SessionState } from './state.ts';
 import { decodeSyncFlags, hex32 } from './sync-flags.ts';
 
 /** The parts that records of a session are made of. */
@@ -34,6 +34,30 @@ export interface Cause {
 /** A record that is being made, until it is emitted. */
 export type Draft = { -readonly [Key in keyof RecordDraft]: RecordDraft[Key] };
 
+/** What all records of a session have in common. */
+interface Common {
+  readonly process: NonNullable<RecordDraft['process']>;
+  readonly session: SessionFields;
+  readonly label: string;
+}
+
+const commons = new WeakMap<Opened, Common>();
+
+/** The same objects each time, by which whoever makes lines knows that it has written them before. */
+function commonOf(state: SessionState): Common {
+  let common = commons.get(state);
+  if (common === undefined) {
+    const { origin } = state;
+    common = {
+      process: processFields(origin),
+      session: sessionFields(state),
+      label: label(state),
+    };
+    commons.set(state, common);
+  }
+  return common;
+}
+
 /** What each record of a session has. To be added to: a spread of so many members is slow. */
 export function sessionDraft(
   state: SessionState,
@@ -42,19 +66,19 @@ export function sessionDraft(
   cause: Cause,
   msg: string,
 ): Draft {
-  const { origin } = state;
+  const common = commonOf(state);
   const draft: Draft = {
     event_name: event,
     level,
     time: rfc3339(cause.timeUs + state.clockOffsetUs),
-    msg: `${label(state)}: ${msg}`,
+    msg: `${common.label}: ${msg}`,
     trace_id: state.traceId,
     span_id: state.id,
     trace_flags: 1,
-    process: processFields(origin),
-    ring: origin.ring,
+    process: common.process,
+    ring: state.origin.ring,
+    session: common.session,
     mono_us: cause.timeUs,
-    session: sessionFields(state),
   };
   if (cause.thread !== 0) draft.thread = { id: cause.thread };
   if (cause.seq !== 0) draft.seq = cause.seq;

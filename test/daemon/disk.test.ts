@@ -120,7 +120,8 @@ function breakable(fails: Partial<Calls>, sync: 'system' | 'disk') {
       { ...draft(''), event_name: 'snapshot.begin' },
       { ...draft(''), event_name: 'snapshot.end' },
     ],
-    onDurable: (lines) => void published.push(...lines.map((line) => line.draft.msg)),
+    onDurable: (durable) =>
+      void published.push(...durable.lines().map(({ line }) => JSON.parse(line).msg)),
     onTrouble: (trouble) => void troubles.push(trouble),
     openFile: async (...args) => {
       const file = await open(...args);

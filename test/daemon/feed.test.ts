@@ -4,7 +4,7 @@ import { createConnection, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Feed } from '../../daemon/feed.ts';
-import type { DurableLine } from '../../daemon/journal.ts';
+import type { DurableLines } from '../../daemon/journal-batch.ts';
 import {
   MAX_CLIENT_BACKLOG_BYTES,
   MAX_CLIENT_STALL_MS,
@@ -93,11 +93,17 @@ const sessionsOf = ({ frames }: Tail): LiveSession[] =>
 
 let offset = 0;
 const LINE = JSON.stringify({ text: 'y'.repeat(1000) });
-const lines = (count: number): DurableLine[] =>
-  Array.from({ length: count }, () => {
-    offset += LINE.length + 1;
-    return { draft: {} as never, line: LINE, cursor: { segment: 1, offset } };
+const lines = (count: number): DurableLines => {
+  const first = offset;
+  const bytes = LINE.length + 1;
+  offset += count * bytes;
+  const at = (n: number): { segment: number; offset: number } => ({
+    segment: 1,
+    offset: first + (n + 1) * bytes,
   });
+  const made = Array.from({ length: count }, (_, n) => ({ line: LINE, cursor: at(n) }));
+  return { count, bytes: count * bytes, end: at(count - 1), lines: () => made };
+};
 
 test('what changed is made once for all who read', async () => {
   const five = await tails(5, WANT.sessions, true);

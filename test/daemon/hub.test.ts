@@ -54,7 +54,7 @@ test('the last sessions that ended are shown, and no more of them', async () => 
 });
 
 test('a ring in plain memory may be away for a while; then its sessions end', async () => {
-  const { hub, stateDir, pass } = await bench();
+  const { hub, stateDir, journal, pass } = await bench();
   const [back, gone] = [connect(hub), connect(hub)];
   for (const entry of [back, gone]) play(hub, entry, new Script(), false);
   for (const entry of [back, gone]) hub.leave(entry, peer);
@@ -63,6 +63,7 @@ test('a ring in plain memory may be away for a while; then its sessions end', as
   hub.hello(hello(back.state.origin.ring, { pid: 1 }) as Hello, peer);
   await pass(2);
   expect(hub.liveCount).toBe(1);
+  await new Promise<void>((resolve) => journal.barrier(resolve));
   const [ended, ...more] = named(journalOf(stateDir), 'session.ended');
   expect(ended).toMatchObject({ ring: gone.state.origin.ring, outcome: 'abandoned' });
   expect(more).toEqual([]);

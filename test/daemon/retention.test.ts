@@ -84,7 +84,7 @@ async function trimmed(given: Case): Promise<{ left: number[]; said: RecordDraft
     journalBytes: OLD * OLD_BYTES + grown + (given.spare ?? 0),
     journalDays: 30,
     snapshot: () => snapshot,
-    onDurable: (durable) => void said.push(...durable.map(({ line }) => JSON.parse(line))),
+    onDurable: (durable) => void said.push(...durable.lines().map(({ line }) => JSON.parse(line))),
     onTrouble: () => {},
   });
   await journal.open();

@@ -1,0 +1,67 @@
+// The lines of running sessions do not come from pino: they are the records all the same.
+import { readdirSync, readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { LineMaker } from '../../daemon/journal-lines.ts';
+import { finishRecord, toLine } from '../../protocol/records/line.ts';
+import type { RecordDraft } from '../../protocol/records/record.ts';
+import { recordsOf } from '../../protocol/session/recorded.ts';
+import { applyFrame, openSession, type SessionFrame } from '../../protocol/session/session.ts';
+import type { Open } from '../../protocol/wire/frames.ts';
+import { readRecording } from '../../protocol/wire/recording.ts';
+import { ORIGIN, Script } from '../protocol/session/script.ts';
+
+const service = { name: 'mapisync', version: '0.1.0', instance_id: 'test' };
+const host = 'bench';
+
+/** @returns the names that stand in the lines. */
+function hold(drafts: readonly RecordDraft[]): Set<string> {
+  const maker = new LineMaker({ service, host });
+  const names = new Set<string>();
+  for (const [at, draft] of drafts.entries()) {
+    const before = structuredClone(draft);
+    const line = maker.line(draft);
+    const whole = toLine(finishRecord(before, { service, host, counter: at + 1 }));
+    expect(JSON.parse(line)).toEqual(JSON.parse(whole));
+    expect(line).toMatch(/^\{"level":"[a-z]+","v":1,"time":"[^"]+",[^\n]*\}\n$/);
+    // Nothing raw that a terminal or an editor acts on.
+    expect(line.slice(0, -1)).not.toMatch(
+      /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/,
+    );
+    for (const name of Object.keys(JSON.parse(line))) names.add(name);
+  }
+  return names;
+}
+
+test('of every kept recording, as one stream', () => {
+  const kept = new URL('../recordings/', import.meta.url);
+  const drafts = readdirSync(kept)
+    .filter((name) => name.endsWith('.mapisync'))
+    .flatMap((name) => recordsOf(readRecording(readFileSync(new URL(name, kept)))).records);
+  const late = drafts.map((draft, at): RecordDraft => {
+    if (at % 3 !== 0) return draft;
+    return { ...draft, observed_time: '2026-01-31T12:34:56.000001Z', group: { n: 2, of: 3 } };
+  });
+  const names = hold(late);
+  for (const name of ['error', 'progress', 'check', 'group', 'observed_time', 'phases', 'inner']) {
+    expect(names).toContain(name);
+  }
+});
+
+test('of any text', () => {
+  const text = fc.string({ unit: 'binary', maxLength: 300 });
+  fc.assert(
+    fc.property(text, text, (one, other) => {
+      const script = new Script();
+      const drafts: RecordDraft[] = [];
+      const open = { ...script.open(), provider: one, store: other } as Open;
+      const state = openSession(open, ORIGIN, (draft) => drafts.push(draft));
+      const frames = [script.progress(1, 9, one), script.error(0x80040115, other)];
+      for (const frame of [...frames, script.note('key', one)]) {
+        applyFrame(state, frame as SessionFrame, (draft) => drafts.push(draft));
+      }
+      hold(drafts);
+    }),
+    { numRuns: 300 },
+  );
+});
