@@ -12,6 +12,7 @@ const io = processIo({
     setFlagsFromString('--heap-growing-percent=40');
     return (await import('../daemon/run.ts')).runDaemon(options);
   },
+  runExport: async (options) => (await import('../daemon/export/run.ts')).runExport(options),
 });
 // Not awaited here, since a script of CommonJS can't. It has failed until it says how it ended.
 process.exitCode = EXIT.failed;

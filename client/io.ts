@@ -1,5 +1,6 @@
 /** What commands may touch of the process. Tests pass their own; bin/ passes the real one. */
-import type { ExportSettings } from '../protocol/records/exports.ts';
+import type { StatePaths } from '../daemon/platform/paths.ts';
+import type { ExportSettings, ExportStatus } from '../protocol/records/exports.ts';
 import { EXIT } from './exit.ts';
 import type { Env } from './render/theme.ts';
 
@@ -44,6 +45,17 @@ export interface DaemonOptions {
   readonly say?: (line: string) => void;
 }
 
+/** One exporter in this process. */
+export interface ExportOptions {
+  readonly paths: StatePaths;
+  readonly settings: ExportSettings;
+  /** Ends when all that stands in the journal now is there; else only `signal` ends it. */
+  readonly exitOnDone: boolean;
+  readonly signal: AbortSignal;
+  /** Takes, in a sentence, what goes wrong meanwhile, and that it is well again. */
+  readonly say: (text: string) => void;
+}
+
 export interface Io {
   readonly env: Env;
   readonly platform: NodeJS.Platform;
@@ -59,6 +71,8 @@ export interface Io {
   readonly interrupted: () => AbortSignal;
   /** @returns The exit code, when the daemon has stopped. */
   readonly runDaemon: (options: DaemonOptions) => Promise<number>;
+  /** @returns How it was at its end: with a `cause` if the far side failed. */
+  readonly runExport: (options: ExportOptions) => Promise<ExportStatus>;
 }
 
 function output(stream: NodeJS.WriteStream): Output {
@@ -96,7 +110,7 @@ function output(stream: NodeJS.WriteStream): Output {
 /** A Ctrl-C so long after the first one is a second one. */
 const INSIST_MS = 500;
 
-export function processIo(given: Pick<Io, 'entry' | 'runDaemon'>): Io {
+export function processIo(given: Pick<Io, 'entry' | 'runDaemon' | 'runExport'>): Io {
   let interruption: AbortController | undefined;
   return {
     ...given,

@@ -1,43 +1,61 @@
-/** Where the daemon takes its log: what the settings say, for each place that they name. */
-import type { ExportSettings, NatsExport } from '../../protocol/records/exports.ts';
+/** Where the log is taken besides: what the settings say, for each place that they name. */
+import { resolve } from 'node:path';
+import type {
+  ExportSettings,
+  FileExport,
+  NatsExport,
+  OtlpExport,
+} from '../../protocol/records/exports.ts';
 import { KEYS, type Key } from './keys.ts';
 import { find, type Sources } from './sources.ts';
 
-/** @throws {CliError} exit 2 */
-export function exportSettings(sources: Sources): ExportSettings[] {
+/** As a command line gives them. */
+export interface ExportFlags {
+  readonly dir?: string;
+  readonly size?: string;
+  readonly text?: string;
+}
+
+/** All that the daemon takes its log to. @throws {CliError} exit 2 */
+export const exportSettings = (sources: Sources): ExportSettings[] =>
+  Object.values(EXPORTS)
+    .map((settings) => settings(sources, {}))
+    .filter((found) => found !== undefined);
+
+/** Of one kind each; undefined if nothing says where to. They throw {CliError} exit 2. */
+export const EXPORTS = { file: fileSettings, nats: natsSettings, otlp: otlpSettings } as const;
+
+function fileSettings(sources: Sources, flags: ExportFlags): FileExport | undefined {
+  const dir = find(KEYS.exportFileDir, flags.dir && resolve(flags.dir), sources).value;
+  if (dir === undefined) return undefined;
+  const totalBytes = find(KEYS.exportFileSize, flags.size, sources).value;
+  return {
+    name: 'file',
+    kind: 'file',
+    text: find(KEYS.exportFileText, flags.text, sources).value ?? 'token',
+    dir,
+    ...(totalBytes === undefined ? {} : { totalBytes }),
+  };
+}
+
+function otlpSettings(sources: Sources, flags: ExportFlags): OtlpExport | undefined {
   const value = <T>(key: Key<T>): T | undefined => find(key, undefined, sources).value;
-  const found: ExportSettings[] = [];
-  const dir = value(KEYS.exportFileDir);
-  if (dir !== undefined) {
-    const totalBytes = value(KEYS.exportFileSize);
-    found.push({
-      name: 'file',
-      kind: 'file',
-      text: value(KEYS.exportFileText) ?? 'token',
-      dir,
-      ...(totalBytes === undefined ? {} : { totalBytes }),
-    });
-  }
-  const nats = natsSettings(sources);
-  if (nats) found.push(nats);
   const url = value(KEYS.exportOtlpUrl);
-  if (url !== undefined) {
-    const headers = value(KEYS.exportOtlpHeaders);
-    const ca = value(KEYS.exportOtlpCa);
-    found.push({
-      name: 'otlp',
-      kind: 'otlp',
-      text: value(KEYS.exportOtlpText) ?? 'token',
-      url,
-      ...(headers === undefined ? {} : { headers }),
-      ...(ca === undefined ? {} : { ca }),
-    });
-  }
-  return found;
+  if (url === undefined) return undefined;
+  const headers = value(KEYS.exportOtlpHeaders);
+  const ca = value(KEYS.exportOtlpCa);
+  return {
+    name: 'otlp',
+    kind: 'otlp',
+    text: find(KEYS.exportOtlpText, flags.text, sources).value ?? 'token',
+    url,
+    ...(headers === undefined ? {} : { headers }),
+    ...(ca === undefined ? {} : { ca }),
+  };
 }
 
 /** Also for whoever reads a fleet. @throws {CliError} exit 2 */
-export function natsSettings(sources: Sources): NatsExport | undefined {
+export function natsSettings(sources: Sources, flags: ExportFlags = {}): NatsExport | undefined {
   const value = <T>(key: Key<T>): T | undefined => find(key, undefined, sources).value;
   const servers = value(KEYS.exportNatsServers);
   if (servers === undefined) return undefined;
@@ -52,7 +70,7 @@ export function natsSettings(sources: Sources): NatsExport | undefined {
   return {
     name: 'nats',
     kind: 'nats',
-    text: value(KEYS.exportNatsText) ?? 'token',
+    text: find(KEYS.exportNatsText, flags.text, sources).value ?? 'token',
     servers,
     ...(Object.fromEntries(known) as Partial<typeof given> as object),
   };

@@ -87,6 +87,7 @@ const textPolicy = (kind: 'file' | 'nats' | 'otlp') =>
   key({
     name: `export.${kind}.text`,
     variable: `MAPISYNC_EXPORT_${kind.toUpperCase()}_TEXT` as const,
+    flag: '--text <policy>',
     what: 'texts of the host that leave: tokens by a key of this machine, the texts, or none',
     expected: 'token, plain or drop',
     fallback: 'token',
@@ -200,6 +201,7 @@ export const KEYS = {
   exportFileDir: key({
     name: 'export.file.dir',
     variable: 'MAPISYNC_EXPORT_FILE_DIR',
+    flag: '--dir <dir>',
     what: 'a second stream of the log into files of a directory, for a shipper',
     fallback: 'none',
     ofDaemon: true,
@@ -209,6 +211,7 @@ export const KEYS = {
   exportFileSize: key({
     name: 'export.file.size',
     variable: 'MAPISYNC_EXPORT_FILE_SIZE',
+    flag: '--size <size>',
     what: 'all of these files; the oldest go',
     fallback: '64MiB',
     ofDaemon: true,

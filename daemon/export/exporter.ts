@@ -23,6 +23,15 @@ export interface ExporterOptions {
   readonly kind: string;
   readonly journalDir: string;
   readonly cursorDir: string;
+  /** File name of the saved cursor; left out: `name`. */
+  readonly cursorName?: string;
+  /**
+   * Makes this process the one that moves the cursor.
+   *
+   * @returns How to give that up.
+   * @throws {SinkError} if another process does.
+   */
+  readonly own?: () => () => void;
   readonly privacy: Privacy;
   readonly open: () => Promise<Sink>;
   /** Takes what belongs into the journal. */
@@ -37,6 +46,7 @@ export class Exporter {
   readonly #options: ExporterOptions;
   readonly #saved: SavedCursor;
   #cursor: Cursor;
+  #disown: (() => void) | undefined;
   #until: Cursor = { segment: 0, offset: 0 };
   #sink: Sink | undefined;
   /** What the far side had when the sink was opened, until the first batch without any of it. */
@@ -52,8 +62,12 @@ export class Exporter {
 
   constructor(options: ExporterOptions) {
     this.#options = options;
-    this.#saved = new SavedCursor(options.cursorDir, options.name);
+    this.#saved = new SavedCursor(options.cursorDir, options.cursorName ?? options.name);
     this.#cursor = this.#saved.load();
+  }
+
+  get cursor(): Cursor {
+    return this.#cursor;
   }
 
   get status(): ExportStatus {
@@ -68,18 +82,17 @@ export class Exporter {
     };
   }
 
-  /** The journal is durable up to here. */
+  /** Up to here the journal stays as it is. */
   grown(until: Cursor): void {
-    // Only a journal that was deleted whole begins before where a reader was.
-    if (this.#cursor.segment > until.segment) this.#cursor = { segment: 0, offset: 0 };
     this.#until = until;
+    this.#beginAnewIfDeleted();
     this.#wake();
   }
 
   /** Ends `run()`: at once if the far side does not answer, else when all is sent or the time is up. */
-  stop(withinMs: number): void {
+  stop(withinMs = Number.POSITIVE_INFINITY): void {
     this.#stopAtMs = performance.now() + withinMs;
-    setTimeout(() => this.#wake(), withinMs).unref();
+    if (Number.isFinite(withinMs)) setTimeout(() => this.#wake(), withinMs).unref();
     this.#wake();
   }
 
@@ -97,12 +110,18 @@ export class Exporter {
     }
     this.#state = 'stopped';
     await this.#close(); // Everything that counts was answered for.
+    this.#disown?.();
   }
 
   /** @returns false if there is nothing to do until the journal grows. */
   async #step(): Promise<boolean> {
     const { journalDir, privacy, open } = this.#options;
     if (this.#sink?.isOpen === false) await this.#close(); // It ended by itself.
+    if (!this.#disown) {
+      this.#disown = this.#options.own?.() ?? (() => {});
+      this.#cursor = this.#saved.load(); // Whoever had it before has moved it.
+      this.#beginAnewIfDeleted();
+    }
     if (!this.#sink) {
       const sink = await this.#within(open(), 'open');
       this.#sink = sink;
@@ -125,6 +144,12 @@ export class Exporter {
     if (moved) this.#saved.save(batch.end);
     if (isFirst || !this.#isBehind()) this.#options.changed();
     return moved;
+  }
+
+  /** Only a journal that was deleted whole ends before where a reader was. */
+  #beginAnewIfDeleted(): void {
+    const { segment } = this.#until;
+    if (segment > 0 && this.#cursor.segment > segment) this.#cursor = { segment: 0, offset: 0 };
   }
 
   #isBehind(): boolean {

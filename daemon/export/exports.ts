@@ -2,7 +2,6 @@
  * The daemon's side of its exporters: one thread for them all, so that nothing they do is done between two
  * frames. Costs the journal a message now and then while it grows.
  */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { ExportSettings, ExportStatus } from '../../protocol/records/exports.ts';
@@ -47,13 +46,11 @@ export class Exports {
   constructor(options: ExportsOptions) {
     this.#options = options;
     const { root, journal } = options.paths;
-    const cursorDir = join(root, 'cursors');
-    mkdirSync(cursorDir, { recursive: true, mode: 0o700 });
     this.#setup = {
       root,
       host: options.host,
       journalDir: journal,
-      cursorDir,
+      cursorDir: join(root, 'cursors'),
       exports: options.exports,
     };
     this.#status = options.exports.map(({ name, kind }) => ({

@@ -1,12 +1,14 @@
 /**
  * JSON lines in `DIR/mapisync.NNNNNN.jsonl`, for a shipper that runs as somebody else. A file is only ever
  * appended to, by whole batches, and never renamed: whatever follows it keeps its place by its name. The
- * oldest go when all together are too big, whether or not they were read.
+ * oldest go when all together are too big, whether or not they were read. One process at a time writes there.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { FileExport } from '../../protocol/records/exports.ts';
 import { listSegments, segmentPath } from '../platform/journal-files.ts';
+import { type FileLock, lockFile } from '../platform/locks.ts';
 import { type OutRecord, type Sink, SinkError } from './sink.ts';
 
 const FILE_BYTES = 8_388_608;
@@ -17,6 +19,7 @@ const LINGER_MS = 100;
 /** The group may read: whose group, says the directory (setgid). */
 const FILE_MODE = 0o640;
 const DIR_MODE = 0o750;
+const LOCK_NAME = '.mapisync.lock';
 const NEWLINE = 10;
 /** Not for appending: Windows cannot cut such a file. */
 const FLAGS = constants.O_RDWR | constants.O_CREAT;
@@ -35,21 +38,37 @@ class FileSink implements Sink {
   readonly #dir: string;
   readonly #fileBytes: number;
   readonly #totalBytes: number;
+  readonly #lock: FileLock;
   #number: number;
   #file: FileHandle;
   #bytes: number;
 
   static async open(settings: FileExport): Promise<FileSink> {
-    const number = listSegments(settings.dir).at(-1) ?? 1;
-    const file = await open(segmentPath(settings.dir, number), FLAGS, FILE_MODE);
-    const bytes = await wholeBytes(file);
-    // A batch that was cut off by a full disk or a crash of the system: what follows must begin a line.
-    await file.truncate(bytes);
-    return new FileSink(settings, number, file, bytes);
+    const lock = lockFile(join(settings.dir, LOCK_NAME));
+    if (!lock) {
+      const text = `Cannot write to ${settings.dir}: another mapisync exports there already`;
+      throw new SinkError('failed', `${text}. Stop that one, or take another directory`);
+    }
+    try {
+      const number = listSegments(settings.dir).at(-1) ?? 1;
+      const file = await open(segmentPath(settings.dir, number), FLAGS, FILE_MODE);
+      const bytes = await wholeBytes(file);
+      // A batch that was cut off by a full disk or a crash of the system: what follows must begin a line.
+      await file.truncate(bytes);
+      return new FileSink(settings, lock, { number, file, bytes });
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
   }
 
-  private constructor(settings: FileExport, number: number, file: FileHandle, bytes: number) {
+  private constructor(
+    settings: FileExport,
+    lock: FileLock,
+    { number, file, bytes }: { number: number; file: FileHandle; bytes: number },
+  ) {
     this.#dir = settings.dir;
+    this.#lock = lock;
     this.#totalBytes = settings.totalBytes ?? TOTAL_BYTES;
     this.#fileBytes = settings.fileBytes ?? Math.min(FILE_BYTES, this.#totalBytes / MIN_FILES);
     this.#number = number;
@@ -85,8 +104,9 @@ class FileSink implements Sink {
     }
   }
 
-  close(): Promise<void> {
-    return this.#file.close();
+  async close(): Promise<void> {
+    await this.#file.close();
+    this.#lock.release();
   }
 
   async #rotate(): Promise<void> {
@@ -115,13 +135,14 @@ async function wholeBytes(file: FileHandle): Promise<number> {
 }
 
 function explain(error: unknown, dir: string): SinkError {
+  if (error instanceof SinkError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   const text = `Cannot write to ${dir}: ${message}`;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new SinkError('full', `${text}. Make room there`, error);
   }
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-    const hint = 'Give it to the user whose daemon this is';
+    const hint = 'Give it to the user whose journal this is';
     return new SinkError('denied', `${text}. ${hint}`, error);
   }
   return new SinkError('failed', text, error);

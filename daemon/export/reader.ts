@@ -49,10 +49,33 @@ export function readBatch(dir: string, from: Cursor, until: Cursor): Batch {
   return { records, end };
 }
 
+/**
+ * Behind the last record that stays, of a journal that a daemon may be writing: what recovery would cut off
+ * comes again, and a snapshot that is not finished goes with its segment.
+ *
+ * @param from Such a place; the search begins there.
+ * @returns `from` if there is none behind it.
+ */
+export function settledEnd(dir: string, from: Cursor): Cursor {
+  const segment = listSegments(dir).at(-1) ?? from.segment;
+  let end = segment === from.segment ? from : { segment, offset: 0 };
+  for (const { line, end: offset } of linesOf(segmentPath(dir, segment), end.offset)) {
+    if (isSettled(line)) end = { segment, offset };
+  }
+  return end;
+}
+
+function isSettled(line: string): boolean {
+  if (line.includes(SNAPSHOT)) return line.includes('"event_name":"snapshot.end"');
+  if (!line.includes('"group":')) return true; // Most lines need no parsing.
+  const group = parse(line)?.group;
+  return group === undefined || group.n === group.of;
+}
+
 function* linesOf(
   path: string,
   from: number,
-  to: number,
+  to = Number.POSITIVE_INFINITY,
 ): Generator<{ line: string; end: number }> {
   try {
     yield* readLines(path, from, to);

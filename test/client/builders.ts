@@ -115,6 +115,7 @@ export function keptIo(given: Partial<Io> = {}): Io & { stdout: Kept; stderr: Ke
     nowMs: () => performance.now(),
     interrupted: () => interruption.signal,
     runDaemon: async () => 0,
+    runExport: () => Promise.reject(new Error('Nothing exports here')),
     ...given,
     // What the user of this machine has set does not count here.
     env: { XDG_CONFIG_HOME: '/nowhere', ...(given.env ?? { LANG: 'C.UTF-8' }) },

@@ -118,8 +118,11 @@ export class Machine {
         .sort()
         .at(-1);
       const end = `${Number(/\d+/.exec(newest)[0])}:${statSync(join(dir, newest)).size}`;
-      const path = join(this.state, 'cursors', name);
-      return existsSync(path) && readFileSync(path, 'utf8').trim() === end;
+      const cursors = join(this.state, 'cursors');
+      if (!existsSync(cursors)) return false;
+      // That of a directory has more behind its name.
+      const own = readdirSync(cursors).find((one) => one.split('.')[0] === name);
+      return own !== undefined && readFileSync(join(cursors, own), 'utf8').trim() === end;
     });
   }
 

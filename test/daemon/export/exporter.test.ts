@@ -1,5 +1,5 @@
 // One exporter on a journal made by hand: nothing lost, nothing twice, whatever the far side does.
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { MAX_BATCH_RECORDS } from '../../../daemon/export/limits.ts';
@@ -70,6 +70,29 @@ describe('an exporter', () => {
     third.exporter.grown(later);
     await third.stop();
     expect(sink.ids).toEqual(journal.ids);
+  });
+
+  test('goes on where another process has left the cursor', async () => {
+    const journal = new HandJournal();
+    const sink = new ListSink();
+    let isTaken = true;
+    let given = 0;
+    const own = (): (() => void) => {
+      if (isTaken) throw new SinkError('failed', 'Cannot export: another process does');
+      return () => void given++;
+    };
+    const { exporter, said, stop } = start(journal, { open: sink.open, own });
+    const end = journal.grow(50);
+    const theirs = journal.ids.length;
+    exporter.grown(end);
+    await until('it waits', () => said.length === 1);
+    writeFileSync(join(journal.cursors, 'siem'), `${end.segment}:${end.offset}\n`);
+    exporter.grown(journal.grow(50));
+    isTaken = false;
+    await until('it caught up', () => said.length === 2);
+    expect([sink.ids, given]).toEqual([journal.ids.slice(theirs), 0]);
+    await stop();
+    expect(given).toBe(1);
   });
 
   test.for([

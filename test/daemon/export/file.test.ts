@@ -28,7 +28,8 @@ describe('export to files', () => {
     }
     await stop();
     expect(idsIn(given.dir)).toEqual(journal.ids);
-    const names = readdirSync(given.dir).sort();
+    const [lock, ...names] = readdirSync(given.dir).sort();
+    expect(lock).toBe('.mapisync.lock');
     expect(names.length).toBeGreaterThan(2);
     expect(names[0]).toBe('mapisync.000001.jsonl');
     if (process.platform === 'win32') return;
@@ -71,6 +72,24 @@ describe('export to files', () => {
     expect(total).toBeGreaterThan(40_000);
     const ids = idsIn(given.dir);
     expect(ids).toEqual(journal.ids.slice(-ids.length));
+  });
+
+  test('writes nothing where another exporter does, and all when that one is gone', async () => {
+    const [journal, other] = [new HandJournal(), new HandJournal()];
+    const given = settings(journal);
+    const first = start(other, { open: () => openFileSink(given) });
+    first.exporter.grown(other.grow(10));
+    await until('it is there', () => first.exporter.status.backlog_bytes === 0);
+    const { exporter, said, stop } = start(journal, { open: () => openFileSink(given) });
+    exporter.grown(journal.grow(10));
+    await until('it says so', () => said.length > 0);
+    expect(said[0]?.msg).toContain(`Cannot write to ${given.dir}: another mapisync exports there`);
+    expect(idsIn(given.dir)).toEqual(other.ids);
+    await first.stop();
+    await until('it goes on', () => exporter.status.backlog_bytes === 0);
+    await stop();
+    // By hand, ids begin anew in each.
+    expect(idsIn(given.dir)).toEqual([...new Set([...other.ids, ...journal.ids])]);
   });
 
   test.for([

@@ -26,8 +26,7 @@ export class HandJournal {
   #lines = 0;
 
   constructor() {
-    mkdirSync(this.dir);
-    mkdirSync(this.cursors);
+    for (const dir of [this.dir, this.cursors]) mkdirSync(dir, { mode: 0o700 });
   }
 
   /** @returns Up to where the journal is durable now. */
@@ -43,6 +42,11 @@ export class HandJournal {
     const path = segmentPath(this.dir, this.#segment);
     appendFileSync(path, lines);
     return { segment: this.#segment, offset: statSync(path).size };
+  }
+
+  /** Grows to where no group and no snapshot goes on. */
+  settle(): void {
+    this.grow(REAL_LINES.length - (this.#lines % REAL_LINES.length));
   }
 
   rotate(): void {
