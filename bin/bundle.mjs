@@ -40,8 +40,8 @@ export async function makeExecutable({ from, to }) {
   writeFileSync(join(dir, 'package.json'), '{ "type": "commonjs" }\n');
 }
 
-const DAEMON = /^\.\.\/daemon\/run\.ts$/;
-const apart = () => ({ id: '../daemon/run.js', external: true });
+const DAEMON = /^\.\.\/daemon\/(export\/)?run\.ts$/;
+const apart = (id) => ({ id: id.replace(/\.ts$/, '.js'), external: true });
 
 /** The licences of the packages that modules come from. */
 function licences(modules) {
