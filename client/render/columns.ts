@@ -72,11 +72,11 @@ const RULES: Record<Column, Rule> = {
 const WHOLE: ReadonlySet<Column> = new Set(['mark', 'percent', 'counts', 'rate', 'eta']);
 const RIGHT: ReadonlySet<Column> = new Set(['percent', 'counts', 'rate']);
 /** What goes first when there is no room; the rest always stays. */
-const DISPENSABLE: readonly Column[] = ['eta', 'rate', 'bar', 'counts', 'provider'];
+const DISPENSABLE: readonly Column[] = ['eta', 'rate', 'bar', 'counts', 'provider', 'text'];
 /** Who gets the room that is left. */
 const GROWING: readonly Column[] = ['store', 'provider', 'text', 'bar'];
 const GAP = 2;
-export const MIN_COLUMNS = 40;
+export const MIN_COLUMNS = 24;
 
 /** Width of each column; 0 for one that is left out. */
 type Widths = Record<Column, number>;
@@ -101,6 +101,8 @@ function wanted(rows: readonly Row[], column: Column): number {
   return Math.min(most, max);
 }
 
+/** No span takes their place. */
+const BEFORE_SPAN: readonly Column[] = ['mark', 'provider', 'store'];
 /** What spans need to say the most important: an outcome and a time. */
 const SPAN_COLUMNS = 20;
 
@@ -141,12 +143,14 @@ export function layOut(
     if (widthOf(widths, ORDER) <= room || dropped === DISPENSABLE.length) break;
   }
   // How a session ended counts for more than whose it was.
-  const spare = room - widthOf(widths, ['mark', 'provider', 'store']) - GAP;
-  if (spare < spanWidth(rows)) widths.provider = 0;
+  const spans = spanWidth(rows);
+  const beside = (): number => room - widthOf(widths, BEFORE_SPAN) - GAP - spans;
+  if (beside() < 0) widths.provider = 0;
   for (const column of GROWING) {
     if (widths[column] === 0) continue;
-    const spare = Math.max(0, room - widthOf(widths, ORDER));
-    widths[column] = Math.min(want[column], widths[column] + spare);
+    const left = room - widthOf(widths, ORDER);
+    const spare = BEFORE_SPAN.includes(column) ? Math.min(left, beside()) : left;
+    widths[column] = Math.min(want[column], widths[column] + Math.max(0, spare));
   }
   return { widths, room };
 }

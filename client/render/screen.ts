@@ -21,6 +21,7 @@ const CONTROL_SEQUENCES = /\x1b\[[0-9;?]*[a-zA-Z]/g;
 
 export class Screen {
   readonly #terminal: Terminal;
+  /** Columns that each line of the block took when it was drawn. */
   #widths: number[] = [];
   #begun = false;
   #last = '';
@@ -37,7 +38,9 @@ export class Screen {
     this.#terminal.write(`${this.#begun ? '' : BEGIN}${this.#toTop()}${text}${ERASE_BELOW}`);
     this.#begun = true;
     this.#last = lines;
-    this.#widths = block.map((line) => width(line.replace(CONTROL_SEQUENCES, '')));
+    // What was too wide for the terminal is not there.
+    const most = this.#terminal.columns;
+    this.#widths = block.map((line) => Math.min(most, width(line.replace(CONTROL_SEQUENCES, ''))));
   }
 
   /** Draws the block again next time, even if it is the same. */

@@ -130,6 +130,17 @@ describe('Screen', () => {
     expect(text()).toMatch(/^\r\x1b\[3A/);
   });
 
+  test('knows that a terminal too narrow from the start has cut them, not broken them', () => {
+    const { screen, text, size } = screenOf(10);
+    screen.draw([], ['x'.repeat(19), 'y'.repeat(19)]);
+    text();
+    screen.draw([], ['x'.repeat(19), 'z'.repeat(19)]);
+    expect(text()).toMatch(/^\r\x1b\[1A/);
+    size.columns = 5;
+    screen.draw([], ['x']);
+    expect(text()).toMatch(/^\r\x1b\[3A/);
+  });
+
   test.for<['end' | 'clear']>([['end'], ['clear']])(
     '%s() gives cursor and wrapping back, once',
     ([how]) => {

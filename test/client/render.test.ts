@@ -283,6 +283,31 @@ describe('the table', () => {
     expect(renderRow(row, layOut([row], 80), unicode).split(' ')[0]).toBe(mark);
   });
 
+  test.for<[number, string]>([
+    [30, 'abando…'],
+    [40, 'abandoned: '],
+    [60, 'abandoned: '],
+  ])('at %i columns a long name leaves room for how it ended', ([columns, want]) => {
+    const session = live(1, { provider: 'a provider', store: 'x'.repeat(40), progress: at(1, 2) });
+    const ended = { ...session, state: 'ended', outcome: 'abandoned' } as const;
+    const row = endedRow({ live: ended, atMs: 0, errors: new Map(), otherErrors: 0 }, unicode);
+    expect(renderRow(row, layOut([row], columns), unicode)).toContain(want);
+  });
+
+  test('in 30 columns there is still how far it is', () => {
+    const row = liveRow(
+      {
+        live: live(1, { provider: 'p', store: 'x'.repeat(40), progress: at(41, 100) }),
+        atMs: 0,
+        errors: new Map(),
+        otherErrors: 0,
+      },
+      0,
+      unicode,
+    );
+    expect(renderRow(row, layOut([row], 30), unicode)).toContain('41%');
+  });
+
   test('the foot counts, and the task bar sums up what has a total', () => {
     const { view } = scene();
     expect(foot(view)).toBe('5 running, 1 stalled, 2 ended');
