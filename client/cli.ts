@@ -10,6 +10,7 @@ import { flagHelp, KEYS, type Key } from './config/keys.ts';
 import { find, openSources } from './config/sources.ts';
 import { CliError, EXIT, type ExitCode, exitCodesHelp } from './exit.ts';
 import { type Io, OutputClosed } from './io.ts';
+import { complain } from './messages.ts';
 import { type GlobalFlags, type Settings, settle } from './settings.ts';
 import { nearest, readTime } from './values.ts';
 import { packageVersion } from './version.ts';
@@ -351,7 +352,7 @@ async function report(
   const text = wantsJson(args, io)
     ? JSON.stringify({ error: { message, ...(hint ? { hint } : {}), exit_code: exitCode } })
     : `mapisync: ${message}${hint ? `\n  ${hint}` : ''}`;
-  await io.stderr.write(`${text}\n`).catch(() => {}); // The exit code still says it.
+  await complain(io, text);
   return exitCode;
 }
 

@@ -53,7 +53,7 @@ export interface ExportOptions {
   readonly exitOnDone: boolean;
   readonly signal: AbortSignal;
   /** Takes, in a sentence, what goes wrong meanwhile, and that it is well again. */
-  readonly say: (text: string) => void;
+  readonly say: (text: string, level: 'info' | 'warn') => void;
 }
 
 export interface Io {

@@ -17,6 +17,7 @@ import { Adoption } from './adoption.ts';
 import { serveClient } from './clients.ts';
 import { nowText } from './clock.ts';
 import { type BodyHandler, endSoon, type Gate, serveConnection } from './connection.ts';
+import type { Say } from './diagnostics.ts';
 import type { Exports } from './export/exports.ts';
 import { Feed } from './feed.ts';
 import { toBytes } from './feed-client.ts';
@@ -55,7 +56,7 @@ export interface DaemonOptions {
   readonly recordKeep?: number | undefined;
   readonly exports: readonly ExportSettings[];
   readonly log: Logger;
-  readonly say: (line: string) => void;
+  readonly say: Say;
 }
 
 /** Why a handshake failed, for people. */
@@ -301,21 +302,23 @@ export class Daemon {
     const { log, say } = this.#options;
     if (trouble.type === 'well') {
       this.#lastTrouble = undefined;
-      log.info('The journal goes on');
+      log.info({ said: true }, 'The journal goes on');
       say('mapisync: There is space again, and the journal goes on. Nothing was lost');
       return;
     }
     const { message } = trouble.error;
     this.#lastTrouble = message;
-    log.error({ err: trouble.error }, `journal ${trouble.type}`);
+    const isSaid = trouble.type === 'full' || (this.#core === core && !this.#stopping);
+    log.error({ err: trouble.error, said: isSaid }, `journal ${trouble.type}`);
     if (trouble.type === 'full') {
       say(
         `mapisync: The disk is full, records wait: ${message}. Free space in ${this.#options.paths.journal}`,
+        'error',
       );
       return;
     }
-    if (this.#core !== core || this.#stopping) return;
-    say(`mapisync: The journal failed and starts over: ${message}`);
+    if (!isSaid) return;
+    say(`mapisync: The journal failed and starts over: ${message}`, 'error');
     this.#core = undefined;
     for (const { peer } of core.hub.rings.values()) {
       peer?.refuse(REFUSAL.journal, 'The journal failed; send again what was not acknowledged');

@@ -4,7 +4,7 @@ import type { ExportSettings } from '../protocol/records/exports.ts';
 import { PROTOCOL_VERSION } from '../protocol/wire/limits.ts';
 import { nowText } from './clock.ts';
 import { Daemon } from './daemon.ts';
-import { openDiagnostics, sayOnStderr } from './diagnostics.ts';
+import { openDiagnostics, type Say, sayOnStderr } from './diagnostics.ts';
 import type { JournalOptions, SyncPolicy } from './journal.ts';
 import { JOURNAL_BYTES, JOURNAL_DAYS, SEGMENT_BYTES } from './limits.ts';
 import { newSecret, readEndpoint, removeEndpoint, writeEndpoint } from './platform/endpoint.ts';
@@ -13,6 +13,7 @@ import { type FileLock, lockFile } from './platform/locks.ts';
 import { prepareStateDir, type StatePaths, statePaths } from './platform/paths.ts';
 import { PlatformError } from './platform/platform-error.ts';
 import { hostName, isElevated, isWine } from './platform/process.ts';
+import { isSystemJournal } from './platform/system-journal.ts';
 
 export interface RunOptions {
   /** Of the program. */
@@ -36,7 +37,7 @@ export interface RunOptions {
   /** Ends the daemon as a signal would. Signals of the process are handled besides. */
   readonly signal?: AbortSignal;
   /** For people. */
-  readonly say?: (line: string) => void;
+  readonly say?: Say;
 }
 
 const EXIT_FAILED = 1;
@@ -45,20 +46,21 @@ const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK'] as const;
 
 /** @returns the exit code, once everything is written and the endpoint is gone. */
 export async function runDaemon(options: RunOptions): Promise<number> {
-  const say = options.say ?? sayOnStderr((text) => void process.stderr.write(text));
+  const write = (text: string): void => void process.stderr.write(text);
+  const say = options.say ?? sayOnStderr(write, isSystemJournal(process.env));
   try {
     return await serve(options, say);
   } catch (error) {
     if (error instanceof PlatformError) {
-      say(`mapisync: ${error.message}`);
+      say(`mapisync: ${error.message}`, 'error');
       return error.exitCode;
     }
-    say(`mapisync: Cannot run the daemon: ${(error as Error).message}`);
+    say(`mapisync: Cannot run the daemon: ${(error as Error).message}`, 'error');
     return EXIT_FAILED;
   }
 }
 
-async function serve(options: RunOptions, say: (line: string) => void): Promise<number> {
+async function serve(options: RunOptions, say: Say): Promise<number> {
   const wine = isWine();
   // Wine runs everybody elevated.
   if (isElevated() && !wine) {
@@ -98,9 +100,9 @@ async function serveLocked(
   options: RunOptions,
   paths: StatePaths,
   wine: boolean,
-  say: (line: string) => void,
+  say: Say,
 ): Promise<number> {
-  const log = openDiagnostics(paths.log);
+  const log = openDiagnostics(paths.log, isSystemJournal(process.env) ? say : undefined);
   // Whatever a dead daemon announced is not true any more.
   removeEndpoint(paths.endpoint);
   const secret = newSecret();
@@ -149,8 +151,8 @@ async function serveLocked(
       onPeer: (socket) => daemon.peer(socket),
       onStranger: (problem) => daemon.stranger(problem),
       onError: (error) => {
-        log.error({ err: error }, 'The listener failed');
-        say(`mapisync: The daemon cannot take more peers: ${error.message}`);
+        log.error({ err: error, said: true }, 'The listener failed');
+        say(`mapisync: The daemon cannot take more peers: ${error.message}`, 'error');
         stopped('the listener failed');
       },
     });

@@ -43,7 +43,7 @@ export async function exportRun(
   if (!exitOnDone) note(`Exporting ${paths.journal} to ${where} until Ctrl-C`);
   const end = await io.runExport({
     ...{ paths, settings: found, exitOnDone, signal },
-    say: (text) => say(io, text),
+    say: (text, level) => say(io, text, level),
   });
   if (end.error !== undefined && !signal.aborted) {
     throw new CliError(end.cause === 'denied' ? EXIT.permission : EXIT.failed, end.error);

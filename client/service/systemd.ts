@@ -37,6 +37,7 @@ Restart=on-failure
 RestartSec=5
 # Wrong settings, or no permission: another start would end alike.
 RestartPreventExitStatus=2 8
+SyslogIdentifier=mapisync
 UMask=0077
 
 [Install]

@@ -25,7 +25,7 @@ export interface RunExportOptions {
   readonly exitOnDone: boolean;
   readonly signal: AbortSignal;
   /** Hears, in a sentence, that the far side failed, and that it has it all again. */
-  readonly say: (text: string) => void;
+  readonly say: (text: string, level: 'info' | 'warn') => void;
 }
 
 /**
@@ -47,8 +47,8 @@ export async function runExport(options: RunExportOptions): Promise<ExportStatus
   let hasRun = false;
   const exporter = makeExporter(settings, place, {
     token: machineTokens(root),
-    record: ({ msg }) => {
-      if (hasRun && !exitOnDone) say(msg);
+    record: ({ msg, event_name }) => {
+      if (hasRun && !exitOnDone) say(msg, event_name === 'export.failed' ? 'warn' : 'info');
       else exporter.stop(0);
     },
     changed: () => {
