@@ -52,7 +52,7 @@ function buildProgram(io: Io, ended: (code: number) => void): Command {
     .version(packageVersion(), '-V, --version', 'the version alone')
     .helpOption('-h, --help', 'this text')
     .helpCommand('help [command]', 'the text of a command')
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp({ showGlobalOptions: true, minWidthToWrap: MIN_HELP_COLUMNS })
     .exitOverride()
     .configureOutput({
       writeOut: (text) => {
@@ -281,6 +281,9 @@ interface TailFlags {
   readonly exitOnDone: boolean;
   readonly start: boolean;
 }
+
+/** For what an option does; where even that is not left, the terminal breaks the lines. */
+const MIN_HELP_COLUMNS = 12;
 
 const DAEMON_CODES = [EXIT.noDaemon, EXIT.timeout] as const;
 const ALL_CODES: readonly ExitCode[] = Object.values(EXIT);

@@ -36,7 +36,7 @@ export async function configList(
   }
   const [names, values] = [
     Math.max(...rows.map(({ key }) => key.length)),
-    Math.max(...rows.map(({ value }) => value.length)),
+    Math.min(MAX_ALIGNED, Math.max(...rows.map(({ value }) => value.length))),
   ];
   const lines = rows.map(({ key, value, from }) =>
     showOrigin
@@ -46,6 +46,9 @@ export async function configList(
   await io.stdout.write(`${lines.join('\n')}\n`);
   return EXIT.done;
 }
+
+/** One long value, such as a path, does not push the others' origins off the screen. */
+const MAX_ALIGNED = 24;
 
 export async function configPath(settings: Settings, io: Io): Promise<number> {
   const { user, machine } = configPaths(io);

@@ -4,7 +4,7 @@ import type { LiveSession } from '../../protocol/records/record.ts';
 import { EXIT } from '../exit.ts';
 import type { Io } from '../io.ts';
 import { newestRecords } from '../journal.ts';
-import { layOut, renderRow } from '../render/columns.ts';
+import { layOut, NARROW_COLUMNS, renderRow } from '../render/columns.ts';
 import { clock, count } from '../render/numbers.ts';
 import { endedRow } from '../render/session-row.ts';
 import type { Settings } from '../settings.ts';
@@ -43,12 +43,18 @@ export async function overview(settings: Settings, io: Io): Promise<number> {
   const [error] = newestRecords(journal, 'session.error', 1);
   const next = nextCommands(found !== undefined, running, error?.error?.hresult ?? EXAMPLE_CODE);
   const columns = Math.max(...next.map(([command]) => command.length));
+  const between = isNarrow(io)
+    ? () => '\n    '
+    : (word: string) => ' '.repeat(columns + 2 - word.length);
   lines.push('', paint('bold', 'Next'));
   for (const [command, why] of next)
-    lines.push(`  ${command.padEnd(columns)}  ${paint('dim', why)}`);
+    lines.push(`  ${command}${between(command)}${paint('dim', why)}`);
   await io.stdout.write(`${lines.join('\n')}\n`);
   return EXIT.done;
 }
+
+const columnsOf = (io: Io): number => io.stdout.columns || PIPE_COLUMNS;
+const isNarrow = (io: Io): boolean => columnsOf(io) < NARROW_COLUMNS;
 
 async function daemonIfAny(settings: Settings, io: Io): Promise<Status | undefined> {
   try {
@@ -77,8 +83,9 @@ function lastLines(last: readonly FeedRecord[], settings: Settings, io: Io): str
     return [{ live: ended(live, record), atMs: 0, errors: new Map(), otherErrors: 0 }];
   });
   const rows = watched.map((one) => endedRow(one, theme));
-  const layout = layOut(rows, io.stdout.columns || PIPE_COLUMNS);
+  const layout = layOut(rows, columnsOf(io));
   return rows.map((row, index) => {
+    if (isNarrow(io)) return renderRow(row, layout, theme);
     const age = Date.now() - Date.parse(last[index]!.time);
     const ago = clock(age * 1000);
     return renderRow(
@@ -99,8 +106,8 @@ function nextCommands(
       ? ['mapisync tail', 'follow what is running']
       : ['mapisync tail', 'follow the next sync as it happens'],
     hasDaemon
-      ? ['mapisync status', 'the daemon, its processes and sessions']
-      : ['mapisync daemon start', 'record in the background from now on'],
+      ? ['mapisync status', 'daemon, processes and sessions']
+      : ['mapisync daemon start', 'record in the background'],
     [`mapisync hresult ${code}`, 'what a result code means'],
   ];
 }

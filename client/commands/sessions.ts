@@ -4,7 +4,7 @@ import { CliError, EXIT } from '../exit.ts';
 import { findHistory } from '../history.ts';
 import type { Io } from '../io.ts';
 import { say } from '../messages.ts';
-import { layOut, MIN_COLUMNS, type Row, renderRow } from '../render/columns.ts';
+import { layOut, MIN_COLUMNS, NARROW_COLUMNS, type Row, renderRow } from '../render/columns.ts';
 import { clock } from '../render/numbers.ts';
 import { PlainLines } from '../render/plain.ts';
 import { endedRow, liveRow, unknownRow } from '../render/session-row.ts';
@@ -28,7 +28,6 @@ const PIPE_COLUMNS = 120;
 /** As much of an id as tells it from the others, but at least so much; less where it is narrow. */
 const ID_CHARS = 8;
 const NARROW_ID_CHARS = 4;
-const NARROW_COLUMNS = 60;
 const GAP = '  ';
 
 export async function sessions(
@@ -100,18 +99,21 @@ export function plainLines(listed: readonly ListedSession[], settings: Settings)
 function tableLines(listed: readonly ListedSession[], settings: Settings, io: Io): string[] {
   const { theme } = settings;
   const nowMs = io.nowMs();
+  const columns = io.stdout.columns || PIPE_COLUMNS;
+  const isNarrow = columns < NARROW_COLUMNS;
   const rows = listed.map(({ live, state, end }): Row => {
     const watched = glance(live, nowMs);
     if (state === 'unknown') return unknownRow(watched, theme);
     if (!end) return liveRow(watched, nowMs, theme);
     const row = endedRow(watched, theme);
+    // How it ended comes first.
+    if (isNarrow) return row;
     const ago = clock((Date.now() - Date.parse(end.time)) * 1000);
     return { ...row, span: { ...row.span!, end: `${row.span!.end}  ${ago} ago` } };
   });
-  const columns = io.stdout.columns || PIPE_COLUMNS;
   const chars = idChars(
     listed.map(({ live }) => live.id),
-    columns < NARROW_COLUMNS ? NARROW_ID_CHARS : ID_CHARS,
+    isNarrow ? NARROW_ID_CHARS : ID_CHARS,
   );
   const own = chars + GAP.length;
   const layout = layOut(rows, columns - own, undefined, MIN_COLUMNS - own);

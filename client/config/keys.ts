@@ -133,7 +133,7 @@ export const KEYS = {
     flag: '--quiet-after <duration>',
     what: 'how long without a call is a stall',
     expected: 'a duration of at least 1s, such as 30s or 10m',
-    fallback: 'three times what is usual for the store, 30s to 10m',
+    fallback: 'three times what is usual, 30s to 10m',
     ofDaemon: true,
     schema: { type: 'string', pattern: `^${DURATION}$` },
     parse: (text) => {

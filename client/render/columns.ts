@@ -77,6 +77,8 @@ const DISPENSABLE: readonly Column[] = ['eta', 'rate', 'bar', 'counts', 'provide
 const GROWING: readonly Column[] = ['store', 'provider', 'text', 'bar'];
 const GAP = 2;
 export const MIN_COLUMNS = 24;
+/** Where rows are so short that they leave out what other commands tell. */
+export const NARROW_COLUMNS = 60;
 
 /** Width of each column; 0 for one that is left out. */
 type Widths = Record<Column, number>;

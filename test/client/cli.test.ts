@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { run } from '../../client/cli.ts';
 import { EXIT } from '../../client/exit.ts';
 import type { Io } from '../../client/io.ts';
+import { width } from '../../client/render/text.ts';
 import { makeChallenge, STATUS } from '../../protocol/wire/handshake.ts';
 import {
   cleanUp,
@@ -18,7 +19,7 @@ import {
   tempDir,
   until,
 } from '../daemon/support.ts';
-import { closedPipe, keptIo } from './builders.ts';
+import { closedPipe, Kept, keptIo } from './builders.ts';
 import { impostor } from './impostor.ts';
 
 const json = (text: string) => JSON.parse(text) as Record<string, unknown>;
@@ -271,6 +272,15 @@ describe('without a daemon', () => {
     const next = out.split('\nNext\n')[1]!.trimEnd().split('\n');
     expect(next).toHaveLength(3);
     for (const line of next) expect(line).toMatch(/^ {2}mapisync \w+/);
+    const narrow = new Kept({ isTTY: true, columns: 40, rows: 24 });
+    const { out: said } = await mapisync(['--state-dir', nowhere()], { stdout: narrow });
+    const rows = said
+      .replace(/\x1b\[\d+m/g, '')
+      .split('\nNext\n')[1]!
+      .trimEnd()
+      .split('\n');
+    expect(rows).toHaveLength(6);
+    for (const row of rows) expect(width(row)).toBeLessThan(40);
   });
 });
 

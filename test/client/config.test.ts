@@ -59,6 +59,11 @@ describe('the flag before the environment before the user before the machine bef
     expect(got?.recordKeep).toBe(want);
   });
 
+  test('the list with origins fits 80 columns, but for paths', async () => {
+    const { out } = await scene().mapisync(['config', 'list', '--show-origin']);
+    for (const line of out.split('\n')) expect(line.length).toBeLessThan(80);
+  });
+
   test('what the machine enforces beats the environment and the user, and refuses a flag', async () => {
     const machine = {
       journal: { age: '7d' },

@@ -99,6 +99,7 @@ describe('sessions', () => {
     expect(lines).toHaveLength(5);
     for (const line of lines) expect(width(line.replace(/\x1b\[\d+m/g, ''))).toBeLessThan(columns);
     expect(lines[2]).toMatch(/^(\x1b\[2m)?[0-9a-f]{4,8}(\x1b\[22m)? {2}.*x/);
+    expect(lines[2]).toContain('failed');
   });
 
   test('an empty list is no failure', async () => {
