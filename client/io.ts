@@ -69,6 +69,12 @@ export interface Io {
   readonly nowMs: () => number;
   /** Aborted when the user wants to stop. The first call takes over Ctrl-C. */
   readonly interrupted: () => AbortSignal;
+  /**
+   * Ctrl-Z: `leave` gives the terminal back before we stop, `back` takes it again.
+   *
+   * @returns How to stop listening.
+   */
+  readonly onSuspend: (leave: () => void, back: () => void) => () => void;
   /** @returns The exit code, when the daemon has stopped. */
   readonly runDaemon: (options: DaemonOptions) => Promise<number>;
   /** @returns How it was at its end: with a `cause` if the far side failed. */
@@ -133,6 +139,19 @@ export function processIo(given: Pick<Io, 'entry' | 'runDaemon' | 'runExport'>):
         for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
       }
       return interruption.signal;
+    },
+    onSuspend: (leave, back) => {
+      if (process.platform === 'win32') return () => {};
+      const stop = (): void => {
+        leave();
+        // As if nobody listened: where no shell could wake us, the system does not stop us.
+        process.off('SIGTSTP', stop);
+        process.kill(process.pid, 'SIGTSTP');
+        process.on('SIGTSTP', stop);
+        back();
+      };
+      process.on('SIGTSTP', stop);
+      return () => process.off('SIGTSTP', stop);
     },
   };
 }

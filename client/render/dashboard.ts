@@ -23,6 +23,7 @@ export class Dashboard implements Renderer {
   readonly #lines: PlainLines;
   readonly #hasTaskbar: boolean;
   readonly #offResize: () => void;
+  readonly #offSuspend: () => void;
   #view: View | undefined;
   #layout: Layout | undefined;
   #failure: Error | undefined;
@@ -55,6 +56,13 @@ export class Dashboard implements Renderer {
       this.#layout = undefined;
       this.#schedule(0);
     });
+    this.#offSuspend = io.onSuspend(
+      () => {
+        this.#screen.end();
+        this.#showTaskbar({ kind: 'none' });
+      },
+      () => this.#draw(),
+    );
   }
 
   current(view: View): void {
@@ -86,6 +94,7 @@ export class Dashboard implements Renderer {
     this.#hasEnded = true;
     clearTimeout(this.#timer);
     this.#offResize();
+    this.#offSuspend();
     this.#view = view;
     if (this.#failure) return;
     // What still runs stays to be read; a table of nothing would only be in the way. Drawn anew, since

@@ -77,7 +77,7 @@ export function renderTable(options: TableOptions): Table {
     ? spread(counted, options.daemon, layout.room, theme.unicode)
     : cut(kept, layout.room, theme.unicode);
   lines.push(theme.paint('dim', end));
-  return { lines, layout };
+  return { lines: lines.slice(-size.rows), layout };
 }
 
 /** `3 running, 1 stalled, 1 ended`. */

@@ -114,6 +114,7 @@ export function keptIo(given: Partial<Io> = {}): Io & { stdout: Kept; stderr: Ke
     entry: 'dist/bin/mapisync.js',
     nowMs: () => performance.now(),
     interrupted: () => interruption.signal,
+    onSuspend: () => () => {},
     runDaemon: async () => 0,
     runExport: () => Promise.reject(new Error('Nothing exports here')),
     ...given,

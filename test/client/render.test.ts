@@ -250,6 +250,14 @@ describe('the table', () => {
     },
   );
 
+  test.for([1, 2])('of %i rows the foot is the last', (rows) => {
+    const { view } = scene();
+    const options = { view, ending: [], nowMs: 0, theme: unicode, daemon: 'daemon 1' };
+    const { lines } = renderTable({ ...options, size: { columns: 100, rows } });
+    expect(lines).toHaveLength(rows);
+    expect(lines.at(-1)).toMatch(/^5 running/);
+  });
+
   test('a number that shrinks does not move its neighbours', () => {
     const one = (index: number): Watched => ({
       live: live(1, { provider: 'p', store: 's', progress: at(index, 10_000) }),

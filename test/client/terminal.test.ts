@@ -28,15 +28,30 @@ interface Window {
   readonly rows: number;
 }
 
+const tailOf = (stateDir: string): string => {
+  const program = `"${process.execPath}" ${join(compiled(), 'bin', 'mapisync.js')}`;
+  return `LANG=C.UTF-8 ${program} tail --no-start --state-dir ${stateDir}`;
+};
+
 /** `tail` in a window of its own, in which its exit code stands in the end. @returns what is on it. */
 function open(name: string, { stateDir, columns, rows }: Window): () => string[] {
-  const program = `"${process.execPath}" ${join(compiled(), 'bin', 'mapisync.js')}`;
-  const tail = `LANG=C.UTF-8 ${program} tail --no-start --state-dir ${stateDir}`;
-  const command = `trap : INT; ${tail}; echo "ended with $?"; read never`;
-  // Its shell must not have what ours has: a colour or output setting of whoever runs the tests.
-  const env = ['env', '-i', `PATH=${process.env.PATH}`, `HOME=${tempDir()}`, 'TERM=screen'];
+  const command = `trap : INT; ${tailOf(stateDir)}; echo "ended with $?"; read never`;
+  return openShell(name, columns, rows, '-c', command);
+}
+
+/** @returns what is on it. */
+function openShell(name: string, columns: number, rows: number, ...args: string[]): () => string[] {
+  // It must not have what ours has: a colour or output setting of whoever runs the tests.
+  const env = [
+    'env',
+    '-i',
+    `PATH=${process.env.PATH}`,
+    `HOME=${tempDir()}`,
+    'TERM=screen',
+    'PS1=$ ',
+  ];
   const size = ['-x', String(columns), '-y', String(rows)];
-  tmux('new-session', '-d', '-s', name, ...size, ...env, 'sh', '-c', command);
+  tmux('new-session', '-d', '-s', name, ...size, ...env, 'sh', ...args);
   return () =>
     tmux('capture-pane', '-p', '-t', name)
       .stdout.split('\n')
@@ -89,6 +104,36 @@ describe.skipIf(missing)('tail in a terminal', () => {
     await expect(`${screens}\n`).toMatchFileSnapshot(`expected/screen-${columns}.expected`);
     const flags = tmux('display-message', '-p', '-t', name, '#{cursor_flag} #{wrap_flag}').stdout;
     expect(flags.trim()).toBe('1 1');
+  });
+
+  test('that is left by Ctrl-Z: the shell gets it back as it was, and then we do', async () => {
+    const daemon = await startDaemon();
+    const peer = await FakeShim.connect(daemon.stateDir);
+    await peer.hello(newRingId());
+    const script = new Script(1, 'Inbox').progress(41, 100);
+    peer.send(...script.frames);
+    await peer.acked(script.seq);
+    const screen = openShell('left', 80, 12);
+    const flags = () =>
+      tmux('display-message', '-p', '-t', 'left', '#{cursor_flag} #{wrap_flag}').stdout.trim();
+    const type = (...keys: string[]) => tmux('send-keys', '-t', 'left', ...keys);
+    const isPrompt = () => screen().at(-1) === '$';
+    const isAtEnd = () => /^1 running .* daemon \d+$/.test(screen().at(-1) ?? '');
+
+    type(tailOf(daemon.stateDir), 'Enter');
+    await until('the row', isAtEnd, 15_000);
+    expect(flags()).toBe('0 0');
+    type('C-z');
+    await until('the prompt', isPrompt);
+    expect(flags()).toBe('1 1');
+    type('fg', 'Enter');
+    await until('the row again', isAtEnd);
+    expect(screen().filter((line) => / 41%/.test(line))).toHaveLength(2);
+    type('C-c');
+    await until('the prompt', isPrompt);
+    type('echo "ended with $?"', 'Enter');
+    await until('the exit code', () => screen().some((line) => line === 'ended with 130'));
+    expect(flags()).toBe('1 1');
   });
 
   test('with hundreds of sessions, and a daemon that goes and comes back', async () => {
