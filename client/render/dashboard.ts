@@ -31,10 +31,8 @@ export class Dashboard implements Renderer {
   #hasEnded = false;
   #drawnMs = Number.NEGATIVE_INFINITY;
   #taskbar = '';
-  /** Sessions that ended since the last redraw. */
-  #ending: Watched[] = [];
-  /** Lines that are to scroll up beside them. */
-  #above: string[] = [];
+  /** What scrolls up with the next redraw, in its order: lines, and sessions that have ended. */
+  #above: (string | Watched)[] = [];
 
   constructor(settings: Settings, io: Io) {
     this.#settings = settings;
@@ -77,7 +75,7 @@ export class Dashboard implements Renderer {
 
   record(record: FeedRecord, _: unknown, view: View): void {
     const ended = view.record(record, this.#io.nowMs());
-    if (ended) this.#ending.push(ended);
+    if (ended) this.#above.push(ended);
     else if (!record.session) {
       const line = this.#lines.record(record);
       if (line !== undefined) this.#above.push(line);
@@ -117,10 +115,10 @@ export class Dashboard implements Renderer {
     if (!view) return;
     const { theme } = this.#settings;
     this.#drawnMs = this.#io.nowMs();
-    const ending = this.#ending.splice(0);
+    const above = this.#above.splice(0);
     const table = renderTable({
       view,
-      ending,
+      ending: above.filter((item) => typeof item !== 'string'),
       size: this.#size(),
       nowMs: this.#drawnMs,
       theme,
@@ -128,9 +126,12 @@ export class Dashboard implements Renderer {
       ...(this.#layout ? { before: this.#layout } : {}),
     });
     this.#layout = table.layout;
-    const above = this.#above.splice(0).map((line) => cut(line, table.layout.room, theme.unicode));
-    const lines = ending.flatMap((session) => endedLines(session, table.layout, theme));
-    this.#screen.draw([...above, ...lines], table.lines);
+    const lines = above.flatMap((item) =>
+      typeof item === 'string'
+        ? cut(item, table.layout.room, theme.unicode)
+        : endedLines(item, table.layout, theme),
+    );
+    this.#screen.draw(lines, table.lines);
     const { percent, stalled } = overall(view);
     if (view.sessions.size === 0) this.#showTaskbar({ kind: 'none' });
     else if (percent === undefined) this.#showTaskbar({ kind: 'busy' });

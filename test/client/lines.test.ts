@@ -1,11 +1,13 @@
 // Lines for pipes, the live screen's bytes, and what is told apart in a feed.
 import { describe, expect, test } from 'vitest';
 import { withCursor } from '../../client/journal.ts';
+import { Dashboard } from '../../client/render/dashboard.ts';
 import { PlainLines } from '../../client/render/plain.ts';
 import { Screen, taskbar } from '../../client/render/screen.ts';
 import { exitCodeOf, makeSelector, resolveSession } from '../../client/selection.ts';
+import type { Settings } from '../../client/settings.ts';
 import { type FeedRecord, View } from '../../client/view.ts';
-import { at, live, networkError, record, totals } from './builders.ts';
+import { at, Kept, keptIo, live, networkError, record, totals, unicode } from './builders.ts';
 
 const session = live(0x3f2a, { provider: 'contoso', store: 'Mailbox A' });
 const progress = (second: number, index: number, max: number, text = 'Inbox'): FeedRecord =>
@@ -75,6 +77,18 @@ describe('plain lines', () => {
     expect(lines.record(progress(61, 51, 100))).toBeUndefined();
     expect(lines.record(progress(61, 55, 100))).toMatch(/55% 55\/100/);
   });
+});
+
+test('what scrolls up from the live table keeps its order, whatever kind it is of', () => {
+  const io = keptIo({ stdout: new Kept({ isTTY: true, columns: 80, rows: 24 }) });
+  const dashboard = new Dashboard({ theme: unicode, verbosity: 0 } as Settings, io);
+  const view = new View({ replays: false });
+  const { session: _, ...gone } = record('process.gone', session, { level: 'warn' });
+  dashboard.message('first');
+  dashboard.record(record('session.ended', session, { outcome: 'ok' }), undefined, view);
+  dashboard.record(gone, undefined, view);
+  dashboard.end(view);
+  expect(io.stdout.text).toMatch(/first.*ok {2}contoso.*process\.gone/s);
 });
 
 describe('Screen', () => {
