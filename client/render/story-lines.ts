@@ -225,8 +225,9 @@ function phaseLines(
     ];
     const label = at === 0 ? theme.paint('dim', left('Phases', LABEL_COLUMNS)) : '';
     const start = at === 0 ? label : ' '.repeat(LABEL_COLUMNS);
-    const text = `${start} ${parts.join('  ').trimEnd()}`;
-    return withBar || width(text) <= room ? text : cut(text, room, theme.unicode);
+    const text = parts.join('  ').trimEnd();
+    // Only what has no colours can be cut; with a bar it fits.
+    return `${start} ${withBar ? text : cut(text, room - LABEL_COLUMNS - 1, theme.unicode)}`;
   });
   const hidden = phases.length - kept.length;
   if (hidden > 0) shown.push(`${' '.repeat(LABEL_COLUMNS)} and ${hidden} shorter ones (--verbose)`);

@@ -48,11 +48,13 @@ describe('show', () => {
     }
   });
 
-  test('colours change nothing else', () => {
-    const plain = storyLines(kept('odd-errors'), { columns: 80, rows: 24, theme: unicode });
-    const painted = storyLines(kept('odd-errors'), { columns: 80, rows: 24, theme: colored });
-    expect(painted.map((line) => line.replace(/\x1b\[\d+m/g, ''))).toEqual(plain);
-    expect(painted.join('')).toContain('\x1b[1m');
+  test.for([30, 40, 80])('at %i columns colours change nothing else', (columns) => {
+    for (const story of NAMES.map(kept)) {
+      const plain = storyLines(story, { columns, rows: 24, theme: unicode });
+      const painted = storyLines(story, { columns, rows: 24, theme: colored });
+      expect(painted.map((line) => line.replace(/\x1b\[\d+m/g, ''))).toEqual(plain);
+      expect(painted.join('')).toContain('\x1b[1m');
+    }
   });
 
   test.for<[string, RegExp]>([
