@@ -5,13 +5,8 @@ import { processIo } from '../client/io.ts';
 
 const io = processIo({
   entry: import.meta.filename,
-  runDaemon: async (options) => {
-    const { setFlagsFromString } = await import('node:v8');
-    // Collects early: a busy daemon would fill a hundred MiB more with garbage.
-    setFlagsFromString('--semi-space-growth-factor=1');
-    setFlagsFromString('--heap-growing-percent=40');
-    return (await import('../daemon/run.ts')).runDaemon(options);
-  },
+  runDaemon: async (options) =>
+    (await import('../daemon/run.ts')).runDaemon({ ...options, ownsProcess: true }),
   runExport: async (options) => (await import('../daemon/export/run.ts')).runExport(options),
 });
 // Not awaited here, since a script of CommonJS can't. It has failed until it says how it ended.

@@ -8,6 +8,7 @@ import { openDiagnostics, type Say, sayOnStderr } from './diagnostics.ts';
 import type { JournalOptions, SyncPolicy } from './journal.ts';
 import { JOURNAL_BYTES, JOURNAL_DAYS, SEGMENT_BYTES } from './limits.ts';
 import { newSecret, readEndpoint, removeEndpoint, writeEndpoint } from './platform/endpoint.ts';
+import { collectEarly } from './platform/garbage.ts';
 import { listen } from './platform/listen.ts';
 import { type FileLock, lockFile } from './platform/locks.ts';
 import { prepareStateDir, type StatePaths, statePaths } from './platform/paths.ts';
@@ -30,6 +31,8 @@ export interface RunOptions {
   readonly recordKeep?: number;
   /** What takes the log elsewhere. */
   readonly exports?: readonly ExportSettings[];
+  /** Nothing else runs in this process, so flags of V8 may be set. */
+  readonly ownsProcess?: boolean;
   /** Below 0: nothing on stderr but errors. */
   readonly verbosity?: number;
   /** `open` of node:fs/promises, but for tests that make the system fail. */
@@ -46,6 +49,7 @@ const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK'] as const;
 
 /** @returns the exit code, once everything is written and the endpoint is gone. */
 export async function runDaemon(options: RunOptions): Promise<number> {
+  if (options.ownsProcess) collectEarly();
   const write = (text: string): void => void process.stderr.write(text);
   const say = options.say ?? sayOnStderr(write, isSystemJournal(process.env));
   try {

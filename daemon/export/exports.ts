@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { ExportSettings, ExportStatus } from '../../protocol/records/exports.ts';
 import type { RecordDraft } from '../../protocol/records/record.ts';
+import { collectEarlyStill } from '../platform/garbage.ts';
 import type { Cursor } from '../platform/journal-files.ts';
 import type { StatePaths } from '../platform/paths.ts';
 import { LAST_WORDS_MS } from './limits.ts';
@@ -102,6 +103,7 @@ export class Exports {
       resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
     });
     this.#worker = worker;
+    worker.once('online', collectEarlyStill);
     worker.on('message', (message: FromWorker) => this.#hear(message));
     worker.on('error', (error) => this.#options.failed(error as Error));
     worker.once('exit', () => {

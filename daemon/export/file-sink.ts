@@ -3,9 +3,9 @@
  * appended to, by whole batches, and never renamed: whatever follows it keeps its place by its name. The
  * oldest go when all together are too big, whether or not they were read. One process at a time writes there.
  */
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { FileExport } from '../../protocol/records/exports.ts';
 import { listSegments, segmentPath } from '../platform/journal-files.ts';
 import { type FileLock, lockFile } from '../platform/locks.ts';
@@ -26,10 +26,23 @@ const FLAGS = constants.O_RDWR | constants.O_CREAT;
 
 export async function openFileSink(settings: FileExport): Promise<Sink> {
   try {
-    await mkdir(settings.dir, { recursive: true, mode: DIR_MODE });
+    await makeDir(settings.dir);
     return await FileSink.open(settings);
   } catch (error) {
     throw explain(error, settings.dir);
+  }
+}
+
+/** With its parents. Node's `recursive` never ends where one is there that takes no directory, as /proc. */
+async function makeDir(dir: string): Promise<void> {
+  try {
+    await mkdir(dir, { mode: DIR_MODE });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || existsSync(dirname(dir))) throw error;
+    await makeDir(dirname(dir));
+    await makeDir(dir);
   }
 }
 

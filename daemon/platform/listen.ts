@@ -5,6 +5,7 @@ import { createServer, type Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { collectEarlyStill } from './garbage.ts';
 import { preparePrivateDir } from './paths.ts';
 import { peerProblem } from './peer-user.ts';
 import { judgePipeSecurity, pipeSddl } from './pipe-security.ts';
@@ -121,6 +122,7 @@ async function listenOnPipe({ onPeer, onError }: ListenOptions): Promise<Listene
   // The same extension as this file: `.ts` from source, `.js` once built.
   const file = `./pipe-waiter.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`;
   const worker = new Worker(new URL(file, import.meta.url), { workerData: setup });
+  worker.once('online', collectEarlyStill);
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   let closing = false;
 

@@ -1,5 +1,5 @@
 // Exporters in a daemon as it ships, in their thread: killed, hindered, asked, and with names to hide.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +13,7 @@ import {
   journalOf,
   kill,
   newRingId,
+  runScript,
   Script,
   spawnDaemon,
   tempDir,
@@ -136,6 +137,34 @@ test('a place that cannot be written is said once, shown by status, and caught u
   );
   const said = records.filter(({ event_name }) => event_name.startsWith('export.'));
   expect(said.map(({ event_name }) => event_name)).toEqual(['export.failed', 'export.caught_up']);
+});
+
+test('a thread of exporters leaves the young generation of the main thread as small as it was', async () => {
+  const root = tempDir();
+  const exports = [{ name: 'file', kind: 'file', text: 'token', dir: join(root, 'out') }];
+  const script = `
+    import { runDaemon } from 'built/daemon/run.js';
+    import { getHeapSpaceStatistics } from 'node:v8';
+    const exports = JSON.parse(process.argv[1]);
+    process.stdin.once('data', () => {
+      const kept = Array.from({ length: 400_000 }, (_, at) => ({ at, text: String(at) + 'x' }));
+      const young = getHeapSpaceStatistics().find((one) => one.space_name === 'new_space');
+      console.log('young ' + young.space_size, kept.length);
+    });
+    await runDaemon({ version: '0.0.1', stateDir: process.argv[2], exports, ownsProcess: true });
+  `;
+  const young = async (given: readonly object[], name: string): Promise<number> => {
+    const child = runScript(script, [JSON.stringify(given), join(root, name)]);
+    await until('it is ready', () => child.said().includes('ready'));
+    if (given.length > 0)
+      await until('it exports', () => existsSync(join(root, 'out', '.mapisync.lock')));
+    child.stdin!.write('now');
+    await until('it says', () => /young \d+ \d/.test(child.said()));
+    await kill(child);
+    return Number(/young (\d+)/.exec(child.said())![1]);
+  };
+  // Once it may grow, while the thread begins.
+  expect(await young(exports, 'with')).toBeLessThanOrEqual(2 * (await young([], 'without')));
 });
 
 test('the settings name what is exported, and wrong ones are refused', async () => {

@@ -93,11 +93,19 @@ describe('export to files', () => {
   });
 
   test.for([
-    ['a file in the way of the directory', (dir: string) => writeFileSync(dir, ''), 'failed'],
-  ] as const)('says what is wrong: %s', async ([, prepare, cause]) => {
+    ['a file in the way', (dir: string) => writeFileSync(dir, ''), (dir: string) => dir, 'failed'],
+    [
+      'a file above it',
+      (dir: string) => writeFileSync(dir, ''),
+      (dir: string) => join(dir, 'x'),
+      'failed',
+    ],
+    ['where there can be none', () => {}, () => '/proc/mapisync', 'failed'],
+  ] as const)('says what is wrong: %s', async ([, prepare, place, cause], { skip }) => {
     const journal = new HandJournal();
-    const given = settings(journal);
-    prepare(given.dir);
+    prepare(join(journal.root, 'out'));
+    const given = settings(journal, { dir: place(join(journal.root, 'out')) });
+    if (given.dir.startsWith('/proc') && process.platform !== 'linux') return skip('has no /proc');
     const { exporter, said, stop } = start(journal, { open: () => openFileSink(given) });
     exporter.grown(journal.grow(10));
     await until('it says so', () => said.length > 0);
