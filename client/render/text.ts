@@ -29,9 +29,21 @@ export function quoted(text: string, unicode = true): string {
 
 const PLAIN = /^[\x20-\x7e]*$/;
 
+/** Measured before: a live table shows the same names again and again. Emptied when it is full. */
+const measured = new Map<string, number>();
+const MAX_MEASURED = 1024;
+
 /** In columns of a terminal; an East Asian wide character takes two. */
-export const width = (text: string): number =>
-  PLAIN.test(text) ? text.length : stringWidth(text, { countAnsiEscapeCodes: true });
+export function width(text: string): number {
+  if (PLAIN.test(text)) return text.length;
+  let columns = measured.get(text);
+  if (columns === undefined) {
+    if (measured.size >= MAX_MEASURED) measured.clear();
+    columns = stringWidth(text, { countAnsiEscapeCodes: true });
+    measured.set(text, columns);
+  }
+  return columns;
+}
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
