@@ -62,7 +62,10 @@ export function serveClient(socket: Socket, protocol: number, deps: ClientDeps):
   };
 
   return {
-    take: (bytes, start, end) => take(decodeClientFrame(bytes, start, end)),
+    take(bytes, start, end) {
+      take(decodeClientFrame(bytes, start, end));
+      return end;
+    },
     turn() {},
     broken(error) {
       deps.rejected(error);

@@ -28,10 +28,15 @@ import { ProtocolError } from '../protocol/wire/protocol-error.ts';
 
 /** Takes the bodies of one peer. */
 export interface BodyHandler {
-  /** The body stands from `start` to `end` and belongs to the caller. @throws {ProtocolError} */
-  take(bytes: Uint8Array, start: number, end: number): void;
-  /** Every whole frame of a chunk was taken. */
-  turn(): void;
+  /**
+   * The body stands from `start` to `end` and belongs to the caller.
+   *
+   * @returns Where the next frame begins: `end`, or behind what it took of those that follow.
+   * @throws {ProtocolError}
+   */
+  take(bytes: Uint8Array, start: number, end: number): number;
+  /** Every whole frame of a chunk of so many bytes was taken. */
+  turn(bytes: number): void;
   /** The peer broke the protocol and should be told before it is cut. */
   broken(error: ProtocolError): void;
   /** The connection is gone; called once. */
@@ -170,7 +175,7 @@ export function serveConnection(socket: Socket, gate: Gate): void {
   const takeFrames = (handler: BodyHandler, reader: FrameReader, bytes: Buffer): void => {
     const before = reader.frames;
     reader.read(bytes, (body, start, end) => handler.take(body, start, end));
-    handler.turn();
+    handler.turn(bytes.length);
     if (reader.error) throw reader.error;
     // A frame that does not get whole is a peer that is stuck; single bytes of it are no progress.
     if (reader.pending === 0 || reader.frames !== before) stopClock();

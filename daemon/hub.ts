@@ -37,6 +37,7 @@ import {
   takeSlot,
   takeStep,
 } from '../protocol/session/ring.ts';
+import { takeRun } from '../protocol/session/run.ts';
 import {
   END_AFTER_DONE_US,
   excuse,
@@ -224,15 +225,22 @@ export class Hub {
     peer?.refuse(REFUSAL.replaced, 'Another connection, or adoption, took over this ring');
   }
 
-  /** Takes a call of `Progress`. @throws {ProtocolError} `gap`. */
-  takeProgress(entry: RingEntry, frame: ProgressView): void {
-    const session = takeStep(entry.state, frame);
-    if (session === undefined) {
-      this.take(entry, frame);
-      return;
-    }
-    if (frame.timeUs > entry.newestUs) entry.newestUs = frame.timeUs;
+  /**
+   * Takes a call of `Progress` that ends at `end`, and those behind it that only move the same bar on.
+   *
+   * @returns where the first frame begins that was not taken.
+   * @throws {ProtocolError} `gap`.
+   */
+  takeProgress(entry: RingEntry, frame: ProgressView, bytes: Uint8Array, end: number): number {
+    const { state } = entry;
+    const { received } = state;
+    if (!takeStep(state, frame)) this.take(entry, frame);
+    const session = state.sessions.get(frame.session);
+    if (state.received === received || !session) return end;
+    const at = takeRun(state, session, frame, bytes, end);
+    if (session.lastCallUs > entry.newestUs) entry.newestUs = session.lastCallUs;
     this.#deps.feed().sessionChanged(session.id, false);
+    return at;
   }
 
   /** @throws {ProtocolError} `gap`, `limit`. */

@@ -6,7 +6,7 @@ import { type DaemonFrame, KIND } from '../protocol/wire/frames.ts';
 import { ProtocolError } from '../protocol/wire/protocol-error.ts';
 import { type BodyHandler, endSoon } from './connection.ts';
 import type { Hub, RingEntry } from './hub.ts';
-import { MAX_BUFFERED_BYTES } from './limits.ts';
+import { ACK_BYTES, MAX_BUFFERED_BYTES } from './limits.ts';
 import type { Recorder } from './recorder.ts';
 import { REFUSAL, refusalOf } from './refusals.ts';
 
@@ -39,24 +39,44 @@ export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): Bod
   let ring: RingEntry | undefined;
   let welcomed = false;
   let over = false;
-  /** An acknowledgement that waits until the shim has read the ones before. */
+  /** An acknowledgement that waits: for more to acknowledge, or until the shim has read those before. */
   let unsent: number | undefined;
+  /** Bytes that came since the last one was sent, and chunks in all. */
+  let newBytes = 0;
+  let chunks = 0;
+  let looks = false;
   let leaving = false;
 
   const send = (frame: DaemonFrame): void => {
     socket.write(framed(encodeFrame(frame)));
   };
+  const sendAck = (): void => {
+    if (unsent === undefined || over || socket.writableLength > MAX_BUFFERED_BYTES) return;
+    send({ kind: 'ack', durable: unsent });
+    unsent = undefined;
+    newBytes = 0;
+  };
+  /** Each costs a system call here and wakes the shim: one that keeps sending gets fewer. */
+  const ackSoon = (): void => {
+    looks = true;
+    const before = chunks;
+    setImmediate(() => {
+      looks = false;
+      if (unsent === undefined) return;
+      if (chunks === before || newBytes >= ACK_BYTES) sendAck();
+      else ackSoon();
+    });
+  };
   const peer: ShimPeer = {
     acknowledge(durable) {
       if (over) return;
-      unsent = undefined;
       if (!welcomed) {
         welcomed = true;
         send({ kind: 'welcome', protocol, durable });
-      } else if (socket.writableLength > MAX_BUFFERED_BYTES) {
-        unsent = durable;
       } else {
-        send({ kind: 'ack', durable });
+        unsent = durable;
+        if (leaving || newBytes >= ACK_BYTES) sendAck();
+        else if (!looks) ackSoon();
       }
       if (leaving) {
         over = true;
@@ -76,11 +96,7 @@ export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): Bod
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
   };
-  socket.on('drain', () => {
-    if (unsent === undefined || over) return;
-    send({ kind: 'ack', durable: unsent });
-    unsent = undefined;
-  });
+  socket.on('drain', sendAck);
 
   const begun = (what: string): { of: RingEntry; to: Hub } => {
     if (ring && hub) return { of: ring, to: hub };
@@ -90,12 +106,13 @@ export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): Bod
   return {
     take(bytes, start, end) {
       // After a refusal and until the shim has read it.
-      if (over) return;
+      if (over) return end;
       if (ring && hub && welcomed && peekKind(bytes, start, end) === KIND.progress) {
         readProgress(bytes, start, end, progress);
-        if (recorder.isOn) recorder.take(ring, progress, bytes.subarray(start, end));
-        hub.takeProgress(ring, progress);
-        return;
+        if (!recorder.isOn) return hub.takeProgress(ring, progress, bytes, end);
+        recorder.take(ring, progress, bytes.subarray(start, end));
+        hub.take(ring, progress);
+        return end;
       }
       const frame = decodeShimFrame(bytes, start, end);
       if (frame.kind === 'hello') {
@@ -103,12 +120,12 @@ export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): Bod
         hub = deps.hub();
         if (hub) ring = hub.hello(frame, peer);
         else peer.refuse(REFUSAL.journal, 'The journal starts over; try again');
-        return;
+        return end;
       }
       const { of, to } = begun(frame.kind);
       if (frame.kind === 'bye') {
         leaving = true;
-        return;
+        return end;
       }
       if (!welcomed) {
         throw new ProtocolError('order', `Cannot take ${frame.kind}: it came before welcome`);
@@ -120,8 +137,11 @@ export function serveShim(socket: Socket, protocol: number, deps: ShimDeps): Bod
         if (recorder.isOn) recorder.take(of, frame, bytes.subarray(start, end));
         to.take(of, frame);
       }
+      return end;
     },
-    turn() {
+    turn(bytes) {
+      newBytes += bytes;
+      chunks += 1;
       if (ring && !over) hub?.turn(ring, peer, leaving);
     },
     broken(error) {

@@ -8,8 +8,8 @@ import { errorCount, LAST_FIRST_INDEX, MAX_STATE_TEXT_BYTES } from './state.ts';
 
 /** The bar: what a `Progress` call changes, and when that is worth a record. */
 
-const MIN_BETWEEN_RECORDS_US = 100_000;
-const MAX_BETWEEN_RECORDS_US = 5_000_000;
+export const MIN_BETWEEN_RECORDS_US = 100_000;
+export const MAX_BETWEEN_RECORDS_US = 5_000_000;
 
 /**
  * Takes one call. Threads overtake each other between counting a call and recording it, so an older call
@@ -107,17 +107,17 @@ export function progressFields(
   at: LastCall = state.last,
   text: string | null = state.text,
 ): ProgressFields {
+  const { index, max } = at;
   const rate = perSecond(state.rate);
-  const isRunning = rate !== undefined && state.done === null;
   const left = secondsLeft(state, at);
-  return {
-    ...(text === null ? {} : { text }),
-    index: at.index,
-    max: at.max,
-    percent: percentOf(at.index, at.max),
-    ...(isRunning ? { rate_per_s: Math.round(rate * 10) / 10 } : {}),
-    ...(left === undefined ? {} : { eta_s: Math.round(left * 10) / 10 }),
-    calls: Math.max(state.progress, at.call),
-    ...(state.merged > 0 ? { merged: state.merged } : {}),
-  };
+  // Spreads that may add something take many times as long.
+  const fields: { -readonly [Key in keyof ProgressFields]: ProgressFields[Key] } =
+    text === null
+      ? { index, max, percent: percentOf(index, max), calls: 0 }
+      : { text, index, max, percent: percentOf(index, max), calls: 0 };
+  if (rate !== undefined && state.done === null) fields.rate_per_s = Math.round(rate * 10) / 10;
+  if (left !== undefined) fields.eta_s = Math.round(left * 10) / 10;
+  fields.calls = Math.max(state.progress, at.call);
+  if (state.merged > 0) fields.merged = state.merged;
+  return fields;
 }

@@ -22,7 +22,7 @@ const RECENT_US = RECENT_SECONDS * 1_000_000;
 /** The second remembers this part of the run. */
 const LONG_PART = 1 / 3;
 /** Shorter samples are noise, and cost two exponentials each. */
-const SAMPLE_US = 250_000;
+export const SAMPLE_US = 250_000;
 /** What is known after less than this is a guess. */
 const SETTLED_US = 1_000_000;
 const US_PER_SECOND = 1_000_000;

@@ -107,6 +107,23 @@ export class ProgressView {
     return this.#isKnown() ? this.#known : this.#decodeText();
   }
 
+  /** What the frame stands in. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** Bytes of the text with what stands before it to say so. 0: there is none. */
+  get textSize(): number {
+    const size = this.#textBytes;
+    if (size < 0) return 0;
+    return size + (size < 0x20 ? 1 : size < 0x100 ? 2 : 3);
+  }
+
+  /** Where they begin. */
+  get textAt(): number {
+    return this.#textEnd - this.textSize;
+  }
+
   #isKnown(): boolean {
     const size = this.#textBytes;
     if (size !== this.#knownBytes) return false;

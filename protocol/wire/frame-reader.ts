@@ -4,8 +4,12 @@ import { ProtocolError } from './protocol-error.ts';
 /** The size of a body stands in this many bytes before it, big-endian. */
 export const PREFIX_BYTES = 4;
 
-/** Takes one whole body: `bytes` from `start` to `end`. Must not keep `bytes` beyond the call. */
-export type TakeBody = (bytes: Uint8Array, start: number, end: number) => void;
+/**
+ * Takes one whole body: `bytes` from `start` to `end`. Must not keep `bytes` beyond the call.
+ *
+ * @returns Where the next frame begins: `end`, or behind what it took of those that follow.
+ */
+export type TakeBody = (bytes: Uint8Array, start: number, end: number) => number;
 
 /**
  * Cuts a byte stream into frame bodies. Does no I/O and has no clock.
@@ -30,7 +34,7 @@ export class FrameReader {
     return this.#error;
   }
 
-  /** Whole frames so far. */
+  /** Whole frames so far; what `take` took at once counts as one. */
   get frames(): number {
     return this.#frames;
   }
@@ -49,7 +53,10 @@ export class FrameReader {
    */
   push(chunk: Uint8Array): Uint8Array[] {
     const bodies: Uint8Array[] = [];
-    this.read(chunk, (bytes, start, end) => bodies.push(bytes.subarray(start, end)));
+    this.read(chunk, (bytes, start, end) => {
+      bodies.push(bytes.subarray(start, end));
+      return end;
+    });
     return bodies;
   }
 
@@ -64,8 +71,7 @@ export class FrameReader {
       const end = at + PREFIX_BYTES + bodySize;
       if (end > size) break;
       this.#frames += 1;
-      take(chunk, at + PREFIX_BYTES, end);
-      at = end;
+      at = take(chunk, at + PREFIX_BYTES, end);
     }
     if (this.#error === undefined && at < size) this.#keep(chunk, at);
   }
@@ -96,8 +102,7 @@ export class FrameReader {
       const end = at + bodySize;
       if (end <= chunk.length) {
         this.#settle();
-        take(chunk, at, end);
-        return end;
+        return take(chunk, at, end);
       }
       this.#body = new Uint8Array(bodySize);
     }

@@ -58,6 +58,7 @@ async function decoders(calls) {
     const seconds = await cpuSecondsOf(() => {
       new FrameReader().read(bytes, (body, start, end) => {
         units += take(body, start, end);
+        return end;
       });
     });
     if (units === 0) throw new Error('Nothing was decoded');

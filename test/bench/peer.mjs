@@ -63,6 +63,7 @@ async function msgpack() {
         const frame = {};
         for (let i = 0; i < keys.length; i++) frame[keys[i]] = values[i];
         take(frame);
+        return end;
       });
     });
   };

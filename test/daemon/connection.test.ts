@@ -39,7 +39,10 @@ beforeEach(async () => {
     pipe,
     admit: () => STATUS.goOn,
     enter: () => ({
-      take: () => void told.push('frame'),
+      take(_bytes, _start, end) {
+        told.push('frame');
+        return end;
+      },
       turn() {},
       broken: (error) => void told.push(error.reason),
       closed: () => void told.push('closed'),
