@@ -31,6 +31,12 @@ export interface FeedCounts {
   sessions: number;
 }
 
+/** What `sessionMoved()` needs of a session. */
+export interface Moved {
+  readonly id: string;
+  mark: number;
+}
+
 const UPDATE_MS = 1000 / SESSION_UPDATES_PER_SECOND;
 const STALL_CHECK_MS = 1000;
 
@@ -45,11 +51,15 @@ export class Feed {
   readonly #changes = new SessionChanges();
   /** Sessions that changed since the last update, and go out with the next. */
   readonly #changed = new Set<string>();
+  /** A session that has it is known to have changed. */
+  #mark = 1;
   /** The same, but at once; with their end if they have one. */
   readonly #urgent = new Map<string, LiveSession | undefined>();
-  /** Frames of sessions for pictures, none older than an update. */
+  /**
+   * Frames of sessions for pictures. What changed since one was made has no number yet, or it is gone from
+   * here: so whoever gets it gets the change, too. None is older than a second.
+   */
   readonly #rendered = new Map<string, Uint8Array>();
-  #renderedMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #lastUpdateMs = 0;
   #lastStallCheckMs = 0;
@@ -101,6 +111,14 @@ export class Feed {
     this.#urgent.set(id, end);
   }
 
+  /** Its bar moved on, as it does many thousand times a second: whether that is known, the session says. */
+  sessionMoved(session: Moved): void {
+    if (session.mark === this.#mark || this.#watchers.size === 0) return;
+    session.mark = this.#mark;
+    this.#changed.add(session.id);
+    this.#schedule();
+  }
+
   /** To be called about once a second. */
   tick(nowMs: number): void {
     if (nowMs - this.#lastStallCheckMs < STALL_CHECK_MS) return;
@@ -142,10 +160,12 @@ export class Feed {
     for (const [id, end] of this.#urgent) {
       if (!reader && end === undefined) this.#changed.add(id);
       else this.#changes.add(id, end);
-      if (reader || end) this.#changed.delete(id);
+      if (!reader && end === undefined) continue;
+      // Who comes from here on starts behind this change.
+      if (this.#changed.delete(id)) this.#mark += 1;
+      this.#rendered.delete(id);
     }
     this.#urgent.clear();
-    this.#rendered.clear();
     if (reader) for (const client of this.#watchers) client.sessions();
     this.#schedule();
   }
@@ -159,6 +179,7 @@ export class Feed {
   #number(): void {
     for (const id of this.#changed) this.#changes.add(id, undefined);
     this.#changed.clear();
+    this.#mark += 1;
     this.#rendered.clear();
   }
 
@@ -193,17 +214,13 @@ export class Feed {
     if (this.#watchers.size > 0) return;
     // From here on nobody notes what changes.
     this.#changed.clear();
+    this.#mark += 1;
     this.#urgent.clear();
     this.#rendered.clear();
     this.#changes.forgetTo(this.#changes.last);
   }
 
   #picture(id: string): Uint8Array | undefined {
-    const nowMs = performance.now();
-    if (nowMs - this.#renderedMs > UPDATE_MS) {
-      this.#rendered.clear();
-      this.#renderedMs = nowMs;
-    }
     let bytes = this.#rendered.get(id);
     if (bytes) return bytes;
     const session = this.#source.liveSession(id);

@@ -234,12 +234,15 @@ export class Hub {
   takeProgress(entry: RingEntry, frame: ProgressView, bytes: Uint8Array, end: number): number {
     const { state } = entry;
     const { received } = state;
-    if (!takeStep(state, frame)) this.take(entry, frame);
-    const session = state.sessions.get(frame.session);
-    if (state.received === received || !session) return end;
+    let session = takeStep(state, frame);
+    if (!session) {
+      this.take(entry, frame);
+      session = state.sessions.get(frame.session);
+      if (state.received === received || !session) return end;
+    }
     const at = takeRun(state, session, frame, bytes, end);
     if (session.lastCallUs > entry.newestUs) entry.newestUs = session.lastCallUs;
-    this.#deps.feed().sessionChanged(session.id, false);
+    this.#deps.feed().sessionMoved(session);
     return at;
   }
 
@@ -261,7 +264,7 @@ export class Hub {
 
   slot(entry: RingEntry, slot: Slot): void {
     const session = takeSlot(entry.state, slot);
-    if (session) this.#deps.feed().sessionChanged(session.id, false);
+    if (session) this.#deps.feed().sessionMoved(session);
   }
 
   /** A kind from a newer shim. It has its place in the sequence if we could read one. */
@@ -340,7 +343,7 @@ export class Hub {
     this.#append();
     if (!session) return;
     if (frame.kind === 'open') session.usual = usualOf(this.#history, session) ?? null;
-    if (frame.kind === 'progress') this.#deps.feed().sessionChanged(session.id, false);
+    if (frame.kind === 'progress') this.#deps.feed().sessionMoved(session);
     else this.#changed(session, URGENT.has(frame.kind));
   }
 

@@ -71,9 +71,16 @@ export function takeRun(
   bytes: Uint8Array,
   from: number,
 ): number {
+  const lastStart = bytes.length - MAX_NUMBERS_END;
+  if (from > lastStart || view.bytes !== bytes) return from;
+  if (bytes !== wordsOf) {
+    words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    wordsOf = bytes;
+  }
+  // The cheapest look first: where sessions take turns, there are no runs.
+  if (uint(bytes, from + SESSION) !== session.session) return from;
   const { last, rate, told } = session;
   if (
-    view.bytes !== bytes ||
     view.seq !== ring.received ||
     view.call !== last.call ||
     (view.textSize > 0 && (view.text !== session.text || !isText(bytes[view.textAt]))) ||
@@ -83,10 +90,6 @@ export function takeRun(
     session.ahead !== null
   ) {
     return from;
-  }
-  if (bytes !== wordsOf) {
-    words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    wordsOf = bytes;
   }
   const { max } = last;
   const { textAt, textSize } = view;
@@ -102,7 +105,6 @@ export function takeRun(
   let seq = view.seq;
   let { call, index, timeUs } = last;
   let { lastCallUs, excusedUs, silenceUs, textCall } = session;
-  const lastStart = bytes.length - MAX_NUMBERS_END;
   while (at <= lastStart) {
     const end = at + PREFIX_BYTES + words.getUint32(at);
     if (

@@ -118,6 +118,8 @@ export interface SessionState {
   ended: Ended | null;
   /** The last Release. An ended session may live on for a while, since later calls are recorded. */
   released: boolean;
+  /** Of its owner, who notes whether a change was noted. Not part of a snapshot. */
+  mark: number;
 }
 
 export interface InnerTotals {
@@ -221,6 +223,7 @@ export function blankSession(opened: Opened): SessionState {
     quietSinceUs: null,
     ended: null,
     released: false,
+    mark: 0,
   };
 }
 

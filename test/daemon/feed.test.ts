@@ -121,6 +121,41 @@ test('a picture is made once for all who come together', async () => {
   expect(looks).toBe(3);
 });
 
+test('who gets a picture made before a change gets the change, too', async () => {
+  ids = ['a', ...Array.from({ length: 4000 }, (_, at) => `s${at}`)];
+  const session = { id: 'a', mark: 0 };
+  const [first] = await tails(1, WANT.sessions, false);
+  // Nobody has room: what changes now has no number yet.
+  feed.sessionMoved(session);
+  feed.sessionMoved(session);
+  const late = await tail(WANT.sessions, true);
+  // A picture of each, made once for both, and perhaps the change by now.
+  expect(looks - ids.length).toBeOneOf([0, 1]);
+  await until(
+    'it has the change',
+    () => sessionsOf(late).filter(({ id }) => id === 'a').length > 1,
+  );
+  // And again, once that has its number; and when an error brought it at once.
+  for (const urgent of [false, true, false, true, false]) {
+    const got = sessionsOf(late).length;
+    feed.sessionMoved(session);
+    if (urgent) feed.sessionChanged('a', true);
+    await until('it has the next', () => sessionsOf(late).length > got);
+  }
+  first?.read();
+  await until('so does the other', () => sessionsOf(first as Tail).length > ids.length);
+});
+
+test('a picture made before a change that went out at once is made anew', async () => {
+  ids = ['a'];
+  await tail(WANT.sessions, true);
+  feed.sessionChanged('a', true);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(looks).toBe(2);
+  await tail(WANT.sessions, true);
+  expect(looks).toBe(3);
+});
+
 test('nothing is made for who does not read; when it does, it gets the newest of each and every end', async () => {
   ids = Array.from({ length: 4000 }, (_, at) => `s${at}`);
   const silent = await tail(WANT.sessions, false);
