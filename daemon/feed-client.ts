@@ -49,6 +49,16 @@ export interface LineBatch {
   readonly chunks: readonly LineChunk[];
 }
 
+/** Sessions that a client begins with. */
+export interface SessionPicture {
+  readonly ids: readonly string[];
+  /** Frames of `PICTURE_CHUNK_SESSIONS` of them from one on, which is a multiple of that; fewer at the end. */
+  chunk(from: number): Uint8Array;
+}
+
+/** In one chunk: some 30 KiB, of sessions with the longest texts ten times as much. */
+export const PICTURE_CHUNK_SESSIONS = 64;
+
 /** What a client was not sent of what it had asked for. */
 export interface Missed {
   readonly records: number;
@@ -59,8 +69,8 @@ export interface Missed {
 export interface FeedOfClient {
   readonly source: FeedSource;
   readonly changes: SessionChanges;
-  /** The frame of a session as of at most an update ago. */
-  readonly picture: (id: string) => Uint8Array | undefined;
+  /** The sessions as of now: what changes from here on has a number above `changes.last`. */
+  readonly picture: () => SessionPicture;
   readonly bytesOf: (change: SessionChange) => Uint8Array | undefined;
   /** The client has room for what changed. */
   readonly ready: () => void;
@@ -84,8 +94,8 @@ export class FeedClient {
   readonly #fromNow: boolean;
   /** Records that became durable since then, and that it was not sent yet. */
   #behind = { records: 0, bytes: 0 };
-  /** Sessions of the first picture, and how many of them it was sent. */
-  #picture: readonly string[] = [];
+  /** The first picture, and how many sessions of it were sent. */
+  #picture: SessionPicture | undefined;
   #pictured = 0;
   #current = false;
   #over = false;
@@ -119,7 +129,7 @@ export class FeedClient {
   }
 
   start(): void {
-    if (this.wantsSessions) this.#picture = [...this.#feed.source.sessionIds()];
+    if (this.wantsSessions) this.#picture = this.#feed.picture();
     this.#goOn();
   }
 
@@ -178,7 +188,7 @@ export class FeedClient {
   }
 
   missed(): Missed {
-    const sessions = new Set(this.#picture.slice(this.#pictured));
+    const sessions = new Set(this.#picture?.ids.slice(this.#pictured));
     if (this.wantsSessions) {
       for (const { id } of this.#feed.changes.after(this.#seen)) sessions.add(id);
     }
@@ -230,7 +240,7 @@ export class FeedClient {
     }
     if (!this.#current) {
       this.#current = true;
-      this.#picture = [];
+      this.#picture = undefined;
       this.#send({ kind: 'current' });
     }
     if (!this.wantsSessions) return;
@@ -240,17 +250,11 @@ export class FeedClient {
 
   /** @returns whether all of it was sent; if not, the rest follows when the client has taken this. */
   #sendPicture(): boolean {
-    const frames: Uint8Array[] = [];
-    let size = 0;
-    while (this.#pictured < this.#picture.length) {
+    const { ids } = this.#picture ?? { ids: [] };
+    while (this.#pictured < ids.length) {
       if (this.socket.writableNeedDrain) return false;
-      const bytes = this.#feed.picture(this.#picture[this.#pictured] as string);
-      this.#pictured += 1;
-      if (bytes) frames.push(bytes);
-      size += bytes?.length ?? 0;
-      if (size < FEED_CHUNK_BYTES && this.#pictured < this.#picture.length) continue;
-      if (size > 0) this.socket.write(Buffer.concat(frames.splice(0)));
-      size = 0;
+      this.socket.write(this.#picture!.chunk(this.#pictured));
+      this.#pictured += PICTURE_CHUNK_SESSIONS;
     }
     return true;
   }

@@ -5,7 +5,14 @@
  */
 import type { Socket } from 'node:net';
 import type { LiveSession } from '../protocol/records/record.ts';
-import { FeedClient, type LineBatch, type LineChunk, toBytes } from './feed-client.ts';
+import {
+  FeedClient,
+  type LineBatch,
+  type LineChunk,
+  PICTURE_CHUNK_SESSIONS,
+  type SessionPicture,
+  toBytes,
+} from './feed-client.ts';
 import type { DurableLine, DurableLines } from './journal-batch.ts';
 import { FEED_CHUNK_BYTES, MAX_ENDS_KEPT, SESSION_UPDATES_PER_SECOND } from './limits.ts';
 import { type Cursor, formatCursor, parseCursor } from './platform/journal-files.ts';
@@ -55,11 +62,8 @@ export class Feed {
   #mark = 1;
   /** The same, but at once; with their end if they have one. */
   readonly #urgent = new Map<string, LiveSession | undefined>();
-  /**
-   * Frames of sessions for pictures. What changed since one was made has no number yet, or it is gone from
-   * here: so whoever gets it gets the change, too. None is older than a second.
-   */
-  readonly #rendered = new Map<string, Uint8Array>();
+  /** For all who come until one of its sessions gets a change with a number, or for a second. */
+  #picture: Picture | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastUpdateMs = 0;
   #lastStallCheckMs = 0;
@@ -75,7 +79,10 @@ export class Feed {
     const client = new FeedClient(socket, wants, from, {
       source: this.#source,
       changes: this.#changes,
-      picture: (id) => this.#picture(id),
+      picture: () => {
+        this.#picture ??= new Picture([...this.#source.sessionIds()], this.#source);
+        return this.#picture;
+      },
       bytesOf: (change) => this.#bytesOf(change),
       ready: () => this.#schedule(),
       cut: (reason) => this.#cut(client, reason),
@@ -123,7 +130,7 @@ export class Feed {
   tick(nowMs: number): void {
     if (nowMs - this.#lastStallCheckMs < STALL_CHECK_MS) return;
     this.#lastStallCheckMs = nowMs;
-    this.#rendered.clear();
+    this.#picture = undefined;
     for (const client of this.#clients) client.checkStall(nowMs);
   }
 
@@ -163,7 +170,7 @@ export class Feed {
       if (!reader && end === undefined) continue;
       // Who comes from here on starts behind this change.
       if (this.#changed.delete(id)) this.#mark += 1;
-      this.#rendered.delete(id);
+      this.#picture = undefined;
     }
     this.#urgent.clear();
     if (reader) for (const client of this.#watchers) client.sessions();
@@ -180,7 +187,7 @@ export class Feed {
     for (const id of this.#changed) this.#changes.add(id, undefined);
     this.#changed.clear();
     this.#mark += 1;
-    this.#rendered.clear();
+    this.#picture = undefined;
   }
 
   /** Keeps what some client still has to get; a client that holds up too many ends is cut. */
@@ -216,18 +223,8 @@ export class Feed {
     this.#changed.clear();
     this.#mark += 1;
     this.#urgent.clear();
-    this.#rendered.clear();
+    this.#picture = undefined;
     this.#changes.forgetTo(this.#changes.last);
-  }
-
-  #picture(id: string): Uint8Array | undefined {
-    let bytes = this.#rendered.get(id);
-    if (bytes) return bytes;
-    const session = this.#source.liveSession(id);
-    if (!session) return undefined;
-    bytes = toBytes({ kind: 'session', session });
-    this.#rendered.set(id, bytes);
-    return bytes;
   }
 
   #bytesOf(change: SessionChange): Uint8Array | undefined {
@@ -236,6 +233,35 @@ export class Feed {
       if (session) change.bytes = toBytes({ kind: 'session', session });
     }
     return change.bytes;
+  }
+}
+
+/**
+ * Sessions for those who come, in chunks that are made once for all of them, when the first has room. What
+ * changes after a chunk was made gets its number later: so whoever gets the one gets the other, too.
+ */
+class Picture implements SessionPicture {
+  readonly ids: readonly string[];
+  readonly #source: FeedSource;
+  readonly #chunks: Uint8Array[] = [];
+
+  constructor(ids: readonly string[], source: FeedSource) {
+    this.ids = ids;
+    this.#source = source;
+  }
+
+  chunk(from: number): Uint8Array {
+    const at = from / PICTURE_CHUNK_SESSIONS;
+    let chunk = this.#chunks[at];
+    if (!chunk) {
+      const frames = this.ids.slice(from, from + PICTURE_CHUNK_SESSIONS).map((id) => {
+        const session = this.#source.liveSession(id);
+        return session ? toBytes({ kind: 'session', session }) : new Uint8Array(0);
+      });
+      chunk = Buffer.concat(frames);
+      this.#chunks[at] = chunk;
+    }
+    return chunk;
   }
 }
 
