@@ -168,23 +168,19 @@ export class Hub {
     }
   }
 
-  /** The state as records: what a segment of the journal opens with. */
-  snapshot(): RecordDraft[] {
+  /** The state as records, one after the other: what a segment of the journal opens with. */
+  *snapshot(): Generator<RecordDraft> {
     const now = wallUs();
     const time = rfc3339(now);
-    const drafts: RecordDraft[] = [
-      { event_name: 'snapshot.begin', level: 'debug', time, msg: 'Snapshot' },
-    ];
+    yield { event_name: 'snapshot.begin', level: 'debug', time, msg: 'Snapshot' };
     for (const entry of this.#rings.values()) {
-      const [ring, ...sessions] = snapshotDrafts(entry.state, now);
-      drafts.push(
-        { ...ring!, detail: { gone: entry.gone, seen_us: entry.seenWallUs } },
-        ...sessions,
-      );
+      for (const draft of snapshotDrafts(entry.state, now)) {
+        if (draft.event_name !== 'snapshot.ring') yield draft;
+        else yield { ...draft, detail: { gone: entry.gone, seen_us: entry.seenWallUs } };
+      }
     }
-    drafts.push(...historyDrafts(this.#history, now));
-    drafts.push({ event_name: 'snapshot.end', level: 'debug', time, msg: 'Snapshot' });
-    return drafts;
+    yield* historyDrafts(this.#history, now);
+    yield { event_name: 'snapshot.end', level: 'debug', time, msg: 'Snapshot' };
   }
 
   // Connections.

@@ -36,7 +36,7 @@ export interface JournalOptions {
   readonly journalBytes: number;
   readonly journalDays: number;
   /** The state as of everything appended so far, as records. */
-  readonly snapshot: () => readonly RecordDraft[];
+  readonly snapshot: () => Iterable<RecordDraft>;
   /** What is to be done about a record once it is durable, before the barriers behind it. */
   readonly onRecord?: (draft: RecordDraft) => (() => void) | undefined;
   /** Lines that became durable, in order. Snapshots are not among them. */
@@ -54,15 +54,10 @@ export type JournalTrouble =
   /** Stopped for good. What is not durable is cut away. */
   | { readonly type: 'failed'; readonly error: Error };
 
-/** A line of a snapshot. */
-interface Line {
-  readonly draft: RecordDraft;
-  readonly text: string;
-  readonly bytes: number;
-}
-
 interface Rotation {
-  readonly snapshot: readonly Line[];
+  readonly snapshot: JournalBatch;
+  /** Ids of sessions that have not ended. */
+  readonly running: ReadonlySet<string>;
   /** What the segment may grow to. */
   readonly limit: number;
 }
@@ -176,18 +171,19 @@ export class Journal {
     this.#file = undefined;
   }
 
-  #makeLine(draft: RecordDraft): Line {
-    const text = this.#options.lines.line(draft);
-    return { draft, text, bytes: Buffer.byteLength(text) };
-  }
-
   #planRotation(): void {
-    const snapshot = this.#options.snapshot().map((draft) => this.#makeLine(draft));
-    const bytes = snapshot.reduce((sum, line) => sum + line.bytes, 0);
+    const snapshot = new JournalBatch();
+    const running = new Set<string>();
+    const { lines } = this.#options;
+    for (const draft of this.#options.snapshot()) {
+      snapshot.add(lines.line(draft));
+      if (isRunning(draft) && draft.span_id !== undefined) running.add(draft.span_id);
+    }
+    const bytes = snapshot.size;
     this.#plannedBytes = bytes;
     // A snapshot that fills its segment would be followed by another one at once, for ever.
     this.#plannedLimit = Math.max(this.#options.segmentBytes, 2 * bytes + 2 * MAX_GROUP_BYTES);
-    this.#queue.push({ snapshot, limit: this.#plannedLimit });
+    this.#queue.push({ snapshot, running, limit: this.#plannedLimit });
   }
 
   /** One batch for each turn of the event loop, so that a burst of frames costs one write. */
@@ -254,7 +250,7 @@ export class Journal {
     this.#durableOffset = this.#offset;
   }
 
-  async #rotate({ snapshot, limit }: Rotation): Promise<void> {
+  async #rotate({ snapshot, running, limit }: Rotation): Promise<void> {
     await this.#file?.close();
     this.#file = undefined;
     this.#segment += 1;
@@ -263,16 +259,16 @@ export class Journal {
     await this.#untilSpace(async () => {
       const path = segmentPath(this.#options.dir, this.#segment);
       this.#file ??= await (this.#options.openFile ?? open)(path, 'wx', 0o600);
-      await this.#writeBytes(Buffer.from(snapshot.map((line) => line.text).join('')));
+      await this.#writeBytes(snapshot.bytes);
     });
-    this.#offset = snapshot.reduce((sum, line) => sum + line.bytes, 0);
+    this.#offset = snapshot.size;
     this.#durableOffset = this.#offset;
     if (this.#options.sync !== 'system') {
       await this.#file!.datasync();
       await syncDirectory(this.#options.dir);
     }
     // What cannot be deleted now is tried again with the next segment.
-    await this.#trim(snapshot, limit).catch(() => {});
+    await this.#trim(running, limit).catch(() => {});
   }
 
   /**
@@ -280,7 +276,7 @@ export class Journal {
    * Never this one nor the one before it: recovery may need both. Whoever still needed what is deleted
    * is named: readers with a saved cursor, and how many sessions that have not ended.
    */
-  async #trim(snapshot: readonly Line[], limit: number): Promise<void> {
+  async #trim(live: ReadonlySet<string>, limit: number): Promise<void> {
     const { dir, journalBytes, journalDays } = this.#options;
     const sized: { segment: number; path: string; size: number; mtimeMs: number }[] = [];
     for (const segment of listSegments(dir)) {
@@ -290,9 +286,6 @@ export class Journal {
     }
     let total = sized.reduce((sum, { size }) => sum + size, 0) - this.#offset + limit;
     const oldest = Date.now() - journalDays * 86_400_000;
-    const live = new Set(
-      snapshot.filter(({ draft }) => isRunning(draft)).map(({ draft }) => draft.span_id),
-    );
     const cut = new Set<string>();
     let last: { segment: number; size: number } | undefined;
     let segments = 0;
@@ -363,7 +356,7 @@ export class Journal {
     await rm(this.#reservePath(), { force: true });
     // Before its snapshot a segment must hold nothing.
     if (!this.#file || this.#offset === 0) return;
-    const { text, bytes } = this.#makeLine({
+    const line = this.#options.lines.line({
       event_name: 'journal.failed',
       level: 'error',
       time: nowText(),
@@ -372,9 +365,10 @@ export class Journal {
     });
     try {
       await this.#file.truncate(this.#offset);
-      await this.#writeBytes(Buffer.from(text));
-      this.#offset += bytes;
-      this.#plannedBytes += bytes;
+      const bytes = Buffer.from(line);
+      await this.#writeBytes(bytes);
+      this.#offset += bytes.length;
+      this.#plannedBytes += bytes.length;
       await this.#file.datasync();
       this.#durableOffset = this.#offset;
     } catch {
