@@ -64,8 +64,8 @@ interface Rotation {
 
 /** So much is written at once. */
 const BATCH_BYTES = 1_048_576;
-/** One is written, one is filled. */
-const MAX_SPARE = 2;
+/** One is written, and a few may wait: as many as a shim's window of errors fills. */
+const MAX_SPARE = 4;
 
 export class Journal {
   readonly #options: JournalOptions;

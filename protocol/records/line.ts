@@ -10,7 +10,7 @@ export { escapeLine };
 export const MAX_LINE_BYTES = 16_384;
 /** What the journal keeps of one text. */
 export const MAX_LINE_TEXT_BYTES = 2048;
-/** Text that all together is shorter than this fits whatever stands beside it. */
+/** Text that all together is shorter than this fits whatever stands beside it: at most a `state` of 8 KiB. */
 const SURE_TO_FIT_UNITS = 256;
 /** Each further try to fit a line halves what every text gets, down to this. */
 const MIN_TEXT_BYTES = 16;
@@ -87,7 +87,7 @@ export function shorten(record: FinishedRecord): FinishedRecord {
 
 /** Whether `shorten()` leaves the record alone without a look at its line. */
 export function isSureToFit(record: RecordDraft): boolean {
-  return record.state === undefined && textUnits(record) <= SURE_TO_FIT_UNITS;
+  return textUnits(record) <= SURE_TO_FIT_UNITS;
 }
 
 function fits(record: FinishedRecord): boolean {

@@ -453,14 +453,15 @@ function countRepeat(
   return repeat;
 }
 
-/** FNV-1a of code and text. Short whatever the text is, and the same for what the journal keeps of it. */
-export function repeatKey(hresult: number, text: string | null): string {
-  const kept = text === null ? '' : `:${cutText(text, MAX_ERROR_TEXT_BYTES)}`;
+/** FNV-1a of code and text, and the same for what the journal keeps of the text. */
+export function repeatKey(hresult: number, text: string | null): number {
+  const kept = text === null ? '' : cutText(text, MAX_ERROR_TEXT_BYTES);
   let hash = Math.imul(0x811c9dc5 ^ hresult, 0x01000193);
+  if (text !== null) hash = Math.imul(hash ^ 0x3a, 0x01000193);
   for (let at = 0; at < kept.length; at += 1) {
     hash = Math.imul(hash ^ kept.charCodeAt(at), 0x01000193);
   }
-  return (hash >>> 0).toString(36);
+  return hash >>> 0;
 }
 
 const HANDLES = ['null', 'unknown', 'same', 'different'] as const;

@@ -133,7 +133,7 @@ export function restoreSession(snapshot: unknown): SessionState | undefined {
     array(from.repeats)
       .slice(0, MAX_REPEATS)
       .map((entry) => array(entry))
-      .map(([key, times]) => [String(key), number(times)]),
+      .map(([key, times]) => [number(key), number(times)]),
   );
   state.lastError = errorOf(from.lastError);
   state.textUntold = from.textUntold === true;

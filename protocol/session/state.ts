@@ -101,7 +101,7 @@ export interface SessionState {
   usual: Usual | null;
   phases: PhaseBook;
   /** How often the same error came: by code and text, at most `MAX_REPEATS` of them. */
-  repeats: Map<string, number>;
+  repeats: Map<number, number>;
   lastError: ErrorFields | null;
   /** What the newest `session.progress` record said. `timeUs` -1: there was none. */
   told: { timeUs: number; call: number; index: number; max: number };
