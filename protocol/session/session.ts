@@ -1,5 +1,4 @@
 import type { RecordDraft } from '../records/record.ts';
-import { cutText } from '../records/text.ts';
 import { rfc3339 } from '../records/time.ts';
 import type {
   Blocked,
@@ -27,7 +26,6 @@ import {
   judgeBar,
   judgeDone,
   judgeEnd,
-  judgeError,
   judgeFlood,
   judgeNote,
   judgeReturned,
@@ -41,10 +39,12 @@ import {
   methodName,
   sessionDraft,
 } from './drafts.ts';
+import { countError, takeError } from './errors.ts';
 import { MIN_QUIET_US } from './history.ts';
 import { describeHresult } from './hresults.ts';
+import { takeBlocked, takeInner, takeInnerTime, takeUnblocked } from './inner.ts';
 import type { EndCause } from './outcome.ts';
-import { count, FAILED, judge, levelOf, named, shown } from './outcome.ts';
+import { count, judge, levelOf, shown } from './outcome.ts';
 import { listPhases } from './phases.ts';
 import {
   isProgressDue,
@@ -54,14 +54,7 @@ import {
   tellProgress,
 } from './progress.ts';
 import type { Origin, SessionState } from './state.ts';
-import {
-  endSession,
-  errorCount,
-  MAX_BLOCKED,
-  MAX_ERROR_TEXT_BYTES,
-  MAX_REPEATS,
-  newSession,
-} from './state.ts';
+import { endSession, errorCount, newSession } from './state.ts';
 import { hex32 } from './sync-flags.ts';
 
 /**
@@ -412,58 +405,6 @@ function flushProgress(state: SessionState, cause: Cause, emit: Emit): void {
   if (isProgressUntold(state)) emitProgress(state, cause, emit);
 }
 
-function takeError(state: SessionState, frame: ErrorCall, emit: Emit): void {
-  const { call, hresult, text } = frame;
-  const error = errorFields(hresult);
-  countError(state, hresult, call);
-  const repeat = countRepeat(state, hresult, text);
-  if (text !== null) error.text = text;
-  if (repeat !== undefined) error.repeat = repeat;
-  state.lastError = text === null ? error : { ...error, text: cutText(text, MAX_ERROR_TEXT_BYTES) };
-  const isMild = error.severity === 'success' || error.class === 'transient';
-  const msg = `${named(error)}${text === null || text === '' ? '' : `: ${text}`}`;
-  const draft = sessionDraft(state, 'session.error', isMild ? 'warn' : 'error', frame, msg);
-  draft.call = call;
-  draft.error = error;
-  emit(draft);
-  judgeError(state, frame, hresult, text, emit);
-  judgeAfterDone(state, frame, 'Error', emit);
-}
-
-/** Counts an `Error` by its code. */
-export function countError(state: SessionState, hresult: number, call: number): void {
-  state.errors = Math.max(state.errors, call);
-  if (hresult >= FAILED) state.failures += 1;
-  else {
-    state.warnings += 1;
-    if (hresult !== 0) state.oddities += 1;
-  }
-}
-
-/** @returns `undefined` for what is new after `MAX_REPEATS` different ones. */
-function countRepeat(
-  state: SessionState,
-  hresult: number,
-  text: string | null,
-): number | undefined {
-  const key = repeatKey(hresult, text);
-  const repeat = (state.repeats.get(key) ?? 0) + 1;
-  if (repeat === 1 && state.repeats.size >= MAX_REPEATS) return undefined;
-  state.repeats.set(key, repeat);
-  return repeat;
-}
-
-/** FNV-1a of code and text, and the same for what the journal keeps of the text. */
-export function repeatKey(hresult: number, text: string | null): number {
-  const kept = text === null ? '' : cutText(text, MAX_ERROR_TEXT_BYTES);
-  let hash = Math.imul(0x811c9dc5 ^ hresult, 0x01000193);
-  if (text !== null) hash = Math.imul(hash ^ 0x3a, 0x01000193);
-  for (let at = 0; at < kept.length; at += 1) {
-    hash = Math.imul(hash ^ kept.charCodeAt(at), 0x01000193);
-  }
-  return hash >>> 0;
-}
-
 const HANDLES = ['null', 'unknown', 'same', 'different'] as const;
 
 function takeDone(state: SessionState, frame: Done, emit: Emit): void {
@@ -483,84 +424,6 @@ function takeDone(state: SessionState, frame: Done, emit: Emit): void {
     ),
   );
   judgeDone(state, frame, frame, isFirst, emit);
-}
-
-function takeInner(state: SessionState, frame: Inner, emit: Emit): void {
-  countInner(state, frame.method, frame.durationUs);
-  const method = methodName(frame.method);
-  const took = `took ${durationText(frame.durationUs)}`;
-  const failed = frame.hresult === 0 ? '' : ` and returned ${shown(frame.hresult)}`;
-  emit(
-    Object.assign(
-      sessionDraft(
-        state,
-        'session.inner_slow',
-        'warn',
-        frame,
-        `Outlook's ${method} ${took}${failed}`,
-      ),
-      {
-        call: frame.call,
-        inner: { method, hresult: hex32(frame.hresult), duration_us: frame.durationUs },
-      },
-    ),
-  );
-}
-
-/** Counts a call of Outlook's callback that failed or was slow. */
-export function countInner(state: SessionState, method: number, durationUs: number): void {
-  const at = METHOD_NAMES.indexOf(methodName(method));
-  const totals = state.innerSlow[at]!;
-  totals.calls += 1;
-  totals.us += durationUs;
-  totals.maxUs = Math.max(totals.maxUs, durationUs);
-  takeInnerTime(state, at, totals.us, totals.maxUs);
-}
-
-/** Time in a method of Outlook's callback, at least; exact where a counter says it. */
-function takeInnerTime(state: SessionState, at: number, us: number, maxUs: number): void {
-  const time = state.innerTimes[at]!;
-  time.us = Math.max(time.us, us);
-  time.maxUs = Math.max(time.maxUs, maxUs);
-  const sum = state.innerTimes.reduce((all, one) => all + one.us, 0);
-  state.innerUs = Math.max(state.innerUs, sum);
-  state.innerMaxUs = Math.max(state.innerMaxUs, maxUs);
-}
-
-function takeBlocked(state: SessionState, frame: Blocked, emit: Emit): void {
-  const { thread, method, sinceUs } = frame;
-  state.blocked = state.blocked.filter((call) => call.thread !== thread).slice(1 - MAX_BLOCKED);
-  state.blocked.push({ thread, method, sinceUs });
-  const forUs = Math.max(0, frame.timeUs - sinceUs);
-  const name = methodName(method);
-  const msg = `thread ${thread} is inside Outlook's ${name} for ${durationText(forUs)}`;
-  emit(
-    Object.assign(sessionDraft(state, 'session.stalled', 'warn', frame, msg), {
-      call: frame.call,
-      stall: { kind: 'blocked', method: name, thread, for_us: forUs },
-      progress: progressFields(state),
-    }),
-  );
-}
-
-function takeUnblocked(state: SessionState, frame: Unblocked, emit: Emit): void {
-  const { thread, method, durationUs } = frame;
-  state.blocked = state.blocked.filter((call) => call.thread !== thread);
-  cameOut(state, frame.timeUs);
-  const name = methodName(method);
-  const msg = `thread ${thread} came out of Outlook's ${name} after ${durationText(durationUs)}`;
-  emit(
-    Object.assign(sessionDraft(state, 'session.resumed', 'info', frame, msg), {
-      call: frame.call,
-      stall: { kind: 'blocked', method: name, thread, for_us: durationUs },
-    }),
-  );
-}
-
-/** The provider was not silent while it was held up: quiet begins to count anew. */
-export function cameOut(state: SessionState, timeUs: number): void {
-  state.lastCallUs = Math.max(state.lastCallUs, timeUs);
-  state.excusedUs = 0;
 }
 
 function takeReturned(state: SessionState, frame: Returned, emit: Emit): void {

@@ -3,10 +3,12 @@ import { cutText } from '../records/text.ts';
 import { parseRfc3339 } from '../records/time.ts';
 import { firedBit, firedCodes } from './checks.ts';
 import { ATTACH_NAMES, METHOD_NAMES } from './drafts.ts';
+import { countError, repeatKey } from './errors.ts';
+import { cameOut, countInner } from './inner.ts';
 import type { Phase } from './phases.ts';
 import { MAX_PHASES } from './phases.ts';
 import { takeCall, tellProgress } from './progress.ts';
-import { called, cameOut, countError, countInner, repeatKey } from './session.ts';
+import { called } from './session.ts';
 import type { LastCall, Rate, SessionState } from './state.ts';
 import {
   blankSession,
