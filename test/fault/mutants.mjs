@@ -24,11 +24,7 @@ export const MUTANTS = [
   },
   {
     name: 'acknowledge before the write',
-    ...daemon(
-      'daemon/journal.ts',
-      "this.#queue.push({ type: 'barrier', run });",
-      'queueMicrotask(run);',
-    ),
+    ...daemon('daemon/journal.ts', 'this.#lastBatch().after.push(run);', 'queueMicrotask(run);'),
     by: 'points',
   },
   {
