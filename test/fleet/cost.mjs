@@ -11,7 +11,7 @@ import { cpuSeconds, median, round, withDaemon } from '../bench/support.mjs';
 import { scratch } from './machine.mjs';
 
 const PAIRS = 20;
-const FRAMES = 400_000;
+const FRAMES = 2_000_000;
 
 /** Processor time of the thread that began the process, in seconds. */
 const mainSeconds = (pid) =>
