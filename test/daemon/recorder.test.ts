@@ -1,5 +1,6 @@
 // Recording over real connections: what a client that asked gets of the frames that shims send.
 import { expect, test } from 'vitest';
+import { MAX_TAPE_BYTES } from '../../daemon/limits.ts';
 import { sessionId } from '../../protocol/session/ids.ts';
 import { NOT_KEPT } from '../../protocol/wire/clients.ts';
 import { decodeShimFrame } from '../../protocol/wire/decode.ts';
@@ -124,6 +125,36 @@ test('a session that runs is had whole where recordings are kept, and only there
     const late = await FakeClient.connect(stateDir);
     late.send({ kind: 'record', session: sessionId(ring, 1) });
     expect(await how(late)).toEqual([NOT_KEPT]);
+  }
+});
+
+test('of a session with too many frames nothing is kept, and of one with as many as may be all', async () => {
+  const { stateDir } = await startDaemon({ recordKeep: 2 });
+  const shim = await FakeShim.connect(stateDir);
+  const ring = newRingId();
+  await shim.hello(ring);
+  const text = 'x'.repeat(4000);
+  const per = encodeFrame(new Script().error(text).frames.at(-1)!).length;
+  const most = Math.floor(MAX_TAPE_BYTES / per);
+  let seq = 0;
+  for (const [errors, end] of [
+    [most - 10, RECORDED.closed],
+    [most + 10, NOT_KEPT],
+  ] as const) {
+    const script = new Script(seq + 1);
+    for (let n = 0; n < errors; n += 1) script.error(text);
+    script.done().close();
+    // Half of what a daemon may have to take from a shim at once.
+    for (let at = 0; at < script.frames.length; at += 30) {
+      const some = script.frames.slice(at, at + 30);
+      shim.send(...some);
+      await shim.acked(seq + at + some.length);
+    }
+    const client = await FakeClient.connect(stateDir);
+    client.send({ kind: 'record', session: sessionId(ring, seq + 1) });
+    expect(await how(client)).toEqual([end]);
+    expect(recorded(client)).toHaveLength(end === NOT_KEPT ? 0 : script.frames.length + 1);
+    seq = script.seq;
   }
 });
 
