@@ -17,7 +17,7 @@ const RESTART_MS = 5000;
 /** Beyond `LAST_WORDS_MS`: then the thread is ended where it is. */
 const GRACE_MS = 500;
 /** The thread is told so often at most how far the journal is; the far sides wait longer for more. */
-const TELL_MS = 50;
+const TELL_MS = 200;
 /** How old what `status` says may be, while an exporter is behind. */
 const STATUS_MS = 1000;
 /** A batch is half a MiB; this bounds what a library of the far side may keep. */
