@@ -265,7 +265,7 @@ async function record(product, rand, frames, lives) {
     });
     hub = new Hub({
       journal: () => journal,
-      feed: () => ({ sessionChanged: () => {} }),
+      feed: () => ({ sessionChanged() {}, sessionMoved() {} }),
       hasRingFile: () => true,
     });
     hub.restore(fold.rings, fold.notes);
