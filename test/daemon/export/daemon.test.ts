@@ -91,7 +91,8 @@ test('a daemon that is killed again and again exports each record once, and no t
   const text = readFileSync(join(dir, 'mapisync.000001.jsonl'), 'utf8');
   const left = [text, ...receiver.bytes.map(String), ...stored.map((one) => JSON.stringify(one))];
   for (const one of left) {
-    expect(one).not.toMatch(/jane|roe/i);
+    // Nothing shorter: among thousands of random bytes of trace ids, three letters do turn up.
+    expect(one).not.toMatch(/jane| roe /i);
     expect(one).not.toContain(JSON.stringify(hostname()));
   }
   for (const { resource } of receiver.logs) expect(resource['host.name']).toMatch(/^~/);
