@@ -226,9 +226,4 @@ std::size_t EncodeClock(const Stamp& stamp, std::uint64_t wall_us, Buffer out) n
   return w.size_bytes();
 }
 
-void PatchSeq(unsigned char* body, std::uint64_t seq) noexcept {
-  // Behind the array's head (one byte, or three from 16 elements on), the kind and the tag.
-  StoreBigEndian64(body + (body[0] == 0xdc ? 5 : 3), seq);
-}
-
 }  // namespace mapisync

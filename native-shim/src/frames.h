@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "big_endian.h"
 #include "limits.h"
 
 namespace mapisync {
@@ -129,7 +130,10 @@ std::size_t EncodeHole(const Stamp& stamp, HoleReason reason, Buffer out) noexce
 std::size_t EncodeClock(const Stamp& stamp, std::uint64_t wall_us, Buffer out) noexcept;
 
 // Sets the seq in the body of a sequenced frame that an encoder above made.
-void PatchSeq(unsigned char* body, std::uint64_t seq) noexcept;
+inline void PatchSeq(unsigned char* body, std::uint64_t seq) noexcept {
+  // Behind the array's head (one byte, or three from 16 elements on), the kind and the tag.
+  StoreBigEndian64(body + (body[0] == 0xdc ? 5 : 3), seq);
+}
 
 // The kind of a body, 0 if it does not begin like a frame.
 unsigned KindOf(const unsigned char* body, std::size_t size_bytes) noexcept;

@@ -10,9 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#if defined(_MSC_VER) && !defined(__clang__)
-#include <stdlib.h>
-#endif
 
 #include "frames.h"
 
@@ -21,24 +18,6 @@ namespace mapisync {
 // Bytes that Uint() needs.
 constexpr std::uint32_t UintBytes(std::uint64_t value) noexcept {
   return value < 0x80 ? 1 : value <= 0xff ? 2 : value <= 0xffff ? 3 : value <= 0xffffffff ? 5 : 9;
-}
-
-// Big-endian stores of one instruction or two; `out` may be odd.
-inline void StoreBigEndian64(unsigned char* out, std::uint64_t value) noexcept {
-#if defined(_MSC_VER) && !defined(__clang__)
-  value = _byteswap_uint64(value);
-#else
-  value = __builtin_bswap64(value);
-#endif
-  std::memcpy(out, &value, sizeof value);
-}
-inline void StoreBigEndian32(unsigned char* out, std::uint32_t value) noexcept {
-#if defined(_MSC_VER) && !defined(__clang__)
-  value = _byteswap_ulong(value);
-#else
-  value = __builtin_bswap32(value);
-#endif
-  std::memcpy(out, &value, sizeof value);
 }
 
 class MsgpackWriter {

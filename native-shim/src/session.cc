@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "big_endian.h"
 #include "msgpack_writer.h"
 #include "platform.h"
 #include "recorder.h"

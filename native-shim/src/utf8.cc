@@ -61,19 +61,29 @@ inline unsigned TrailingZeros(unsigned mask) noexcept {
 #endif
 }
 
-inline bool BlockInPage(const char* at) noexcept {
-  return (reinterpret_cast<std::uintptr_t>(at) & (kPageBytes - 1)) <= kPageBytes - 16;
+// One load: a second one might lie behind the text as a whole, which memory checkers object to.
+constexpr unsigned kBlockUnits = 8;
+constexpr std::size_t kBlockBytes = 2 * kBlockUnits;
+
+// How far blocks may be read: to the end, and not into a page that the text may not reach.
+inline const char* EndOfBlocks(const char* at, const char* end) noexcept {
+  const std::size_t in_page =
+      kPageBytes - (reinterpret_cast<std::uintptr_t>(at) & (kPageBytes - 1));
+  return static_cast<std::size_t>(end - at) < in_page ? end : at + in_page;
 }
 
-// Narrows 8 units into 8 bytes, and returns a bit pair for each that is ASCII and not the
-// terminator.
+// Narrows 8 units into 8 bytes, and returns a bit for each that is the terminator or not ASCII,
+// with kAllAscii on top.
+constexpr unsigned kAllAscii = 0xff00;
 MAPISYNC_READS_BEHIND inline unsigned NarrowAscii(const char* at, char* out) noexcept {
   const __m128i units = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-  // As signed numbers, 1 to 0x7f are the wanted ones.
-  const __m128i small = _mm_cmplt_epi16(units, _mm_set1_epi16(0x80));
-  const __m128i positive = _mm_cmpgt_epi16(units, _mm_setzero_si128());
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(units, units));
-  return static_cast<unsigned>(_mm_movemask_epi8(_mm_and_si128(small, positive)));
+  // What does not fit into a byte becomes 0xff, or 0 if it is negative as a signed number. So are
+  // the upper 8.
+  const __m128i zero = _mm_setzero_si128();
+  const __m128i bytes = _mm_packus_epi16(units, zero);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+  const __m128i others = _mm_or_si128(bytes, _mm_cmpeq_epi8(bytes, zero));
+  return static_cast<unsigned>(_mm_movemask_epi8(others));
 }
 
 #endif
@@ -87,15 +97,16 @@ Utf8Result Utf8FromUtf16(const char16_t* text, std::uint32_t max_units, char* ou
   std::uint32_t marks = 0;
   for (;;) {
 #if defined(MAPISYNC_SSE2)
-    while (end - at >= 16 && BlockInPage(at)) {
-      const unsigned good = NarrowAscii(at, out);
-      if (good == 0xffff) {
-        at += 16;
-        out += 8;
+    const char* const end_of_blocks = EndOfBlocks(at, end);
+    while (end_of_blocks - at >= static_cast<std::ptrdiff_t>(kBlockBytes)) {
+      const unsigned others = NarrowAscii(at, out);
+      if (others == kAllAscii) {
+        at += kBlockBytes;
+        out += kBlockUnits;
         continue;
       }
       // What was narrowed behind the first other unit is written over, or means nothing.
-      const unsigned count = TrailingZeros(~good) / 2;
+      const unsigned count = TrailingZeros(others);
       at += 2 * count;
       out += count;
       break;
