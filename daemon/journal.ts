@@ -15,13 +15,7 @@ import { nowText } from './clock.ts';
 import { type DurableLines, JournalBatch } from './journal-batch.ts';
 import type { LineMaker } from './journal-lines.ts';
 import { DISK_RETRY_MS, MAX_GROUP_BYTES, RESERVE_BYTES } from './limits.ts';
-import {
-  type Cursor,
-  listSegments,
-  parseCursor,
-  readLines,
-  segmentPath,
-} from './platform/journal-files.ts';
+import { type Cursor, listSegments, parseCursor, segmentPath } from './platform/journal-files.ts';
 
 /** When a record counts as durable: the system has it, the disk has it, or so many ms later. */
 export type SyncPolicy = 'system' | 'disk' | number;
@@ -86,6 +80,7 @@ export class Journal {
   /** Of batches that are over: a new one for each would make V8 collect all its garbage again and again. */
   readonly #spare: Buffer[] = [];
   #lastSyncMs = Number.NEGATIVE_INFINITY;
+  #trimming: Promise<void> = Promise.resolve();
 
   constructor(options: JournalOptions) {
     this.#options = options;
@@ -110,6 +105,11 @@ export class Journal {
     return this.#backlogBytes;
   }
 
+  /** Resolves once what was too much when it was opened is deleted. */
+  get trimmed(): Promise<void> {
+    return this.#trimming;
+  }
+
   /** Opens the first segment with a snapshot. @throws what the system says if it cannot. */
   async open(): Promise<void> {
     await this.#makeReserve();
@@ -118,6 +118,8 @@ export class Journal {
     if (!first || first instanceof JournalBatch) return;
     try {
       await this.#rotate(first);
+      // Behind "ready": where much has to go, and sessions run, it takes seconds.
+      this.#trimming = this.#trim(first, () => this.#closing);
     } catch (error) {
       await this.#file?.close().catch(() => {});
       this.#file = undefined;
@@ -164,6 +166,7 @@ export class Journal {
   async close(timeoutMs: number): Promise<void> {
     this.#closing = true;
     const late = setTimeout(() => this.#fail(new Error('stopped with a full disk')), timeoutMs);
+    await this.#trimming;
     while (this.#pumping) await this.#pumping;
     clearTimeout(late);
     if (this.#state !== 'failed') this.#state = 'closed';
@@ -203,7 +206,11 @@ export class Journal {
       const next = this.#queue.shift();
       if (!next) return;
       if (next instanceof JournalBatch) await this.#commit(next);
-      else await this.#rotate(next);
+      else {
+        await this.#trimming;
+        await this.#rotate(next);
+        await this.#trim(next);
+      }
     }
   }
 
@@ -250,7 +257,7 @@ export class Journal {
     this.#durableOffset = this.#offset;
   }
 
-  async #rotate({ snapshot, running, limit }: Rotation): Promise<void> {
+  async #rotate({ snapshot }: Rotation): Promise<void> {
     await this.#file?.close();
     this.#file = undefined;
     this.#segment += 1;
@@ -267,32 +274,36 @@ export class Journal {
       await this.#file!.datasync();
       await syncDirectory(this.#options.dir);
     }
-    // What cannot be deleted now is tried again with the next segment.
-    await this.#trim(running, limit).catch(() => {});
+  }
+
+  /** What cannot be deleted now is tried again with the next segment. */
+  #trim(rotation: Rotation, mustStop = () => false): Promise<void> {
+    return this.#delete(this.#segment, rotation, mustStop).catch(() => {});
   }
 
   /**
-   * Deletes the oldest segments, so that all stay within their size while this one grows to `limit`.
-   * Never this one nor the one before it: recovery may need both. Whoever still needed what is deleted
+   * Deletes the oldest segments, so that all stay within their size while `newest` grows to its limit.
+   * Never that one nor the one before it: recovery may need both. Whoever still needed what is deleted
    * is named: readers with a saved cursor, and how many sessions that have not ended.
    */
-  async #trim(live: ReadonlySet<string>, limit: number): Promise<void> {
+  async #delete(newest: number, rotation: Rotation, mustStop: () => boolean): Promise<void> {
     const { dir, journalBytes, journalDays } = this.#options;
+    const { running: live, limit } = rotation;
     const sized: { segment: number; path: string; size: number; mtimeMs: number }[] = [];
-    for (const segment of listSegments(dir)) {
+    for (const segment of listSegments(dir).filter((one) => one < newest)) {
       const path = segmentPath(dir, segment);
       const { size, mtimeMs } = await stat(path);
       sized.push({ segment, path, size, mtimeMs });
     }
-    let total = sized.reduce((sum, { size }) => sum + size, 0) - this.#offset + limit;
+    let total = sized.reduce((sum, { size }) => sum + size, limit);
     const oldest = Date.now() - journalDays * 86_400_000;
     const cut = new Set<string>();
     let last: { segment: number; size: number } | undefined;
     let segments = 0;
     let bytes = 0;
-    for (const old of sized.slice(0, -2)) {
-      if (total <= journalBytes && old.mtimeMs >= oldest) break;
-      for (const id of live.size > 0 ? sessionsIn(old.path) : []) if (live.has(id)) cut.add(id);
+    for (const old of sized.slice(0, -1)) {
+      if ((total <= journalBytes && old.mtimeMs >= oldest) || mustStop()) break;
+      if (cut.size < live.size) await addSessionsIn(old.path, live, cut);
       try {
         await rm(old.path, { force: true });
       } catch {
@@ -422,12 +433,19 @@ export class Journal {
 const isRunning = ({ event_name, state }: RecordDraft): boolean =>
   event_name === 'snapshot.session' && (state as { ended?: unknown } | undefined)?.ended === null;
 
-/** Sessions that records in a segment are about; what only a snapshot says is no record. */
-function* sessionsIn(path: string): Generator<string> {
-  for (const { line } of readLines(path)) {
-    if (line.includes('"event_name":"snapshot.')) continue;
-    const id = /"span_id":"([0-9a-f]{16})"/.exec(line)?.[1];
-    if (id) yield id;
+/** Adds to `found` which of `live` records in a segment are about; what only a snapshot says is no record. */
+async function addSessionsIn(
+  path: string,
+  live: ReadonlySet<string>,
+  found: Set<string>,
+): Promise<void> {
+  const text = await readFile(path, 'latin1');
+  const id = /"span_id":"([0-9a-f]{16})"/g;
+  // The snapshot stands at the beginning.
+  const snapshot = text.lastIndexOf('"event_name":"snapshot.');
+  if (snapshot >= 0) id.lastIndex = text.indexOf('\n', snapshot);
+  for (let one = id.exec(text); one && found.size < live.size; one = id.exec(text)) {
+    if (live.has(one[1]!)) found.add(one[1]!);
   }
 }
 

@@ -92,6 +92,7 @@ async function trimmed(given: Case): Promise<{ left: number[]; said: RecordDraft
   // What it says of the deletion may follow at once.
   const [head] = readFileSync(segmentPath(dir, OLD + 1), 'utf8').split(/(?<="snapshot.end".*\n)/);
   expect(Buffer.byteLength(head ?? '')).toBe(bytes);
+  await journal.trimmed;
   await new Promise<void>((done) => journal.barrier(done));
   for (const record of said) checkValid(record);
   return { left: listSegments(dir), said };
