@@ -142,6 +142,11 @@ unsigned KindOf(const unsigned char* body, std::size_t size_bytes) noexcept;
 bool DecodeProgress(const unsigned char* body, std::size_t size_bytes, std::uint64_t* session,
                     ProgressCall* call) noexcept;
 
+// Whose call a `progress` is and which, without a look at the rest of it. False if the body is
+// anything else.
+bool PeekProgress(const unsigned char* body, std::size_t size_bytes, std::uint64_t* session,
+                  std::uint64_t* call) noexcept;
+
 // What stands behind the header of a sequenced kind: a letter an element, as in frames_decode.cc;
 // behind a `?` those that an older peer leaves out, all or none. Empty for a kind that is not
 // known, null for a control kind.

@@ -109,6 +109,18 @@ bool DecodeProgress(const unsigned char* body, std::size_t size_bytes, std::uint
   return r.End(count - kElements) && seq != 0;
 }
 
+bool PeekProgress(const unsigned char* body, std::size_t size_bytes, std::uint64_t* session,
+                  std::uint64_t* call) noexcept {
+  // A head of one byte, the kind, and behind them all that is fixed.
+  constexpr std::size_t kSessionAt = 25;
+  if (size_bytes <= kSessionAt || (body[0] & 0xf0) != 0x90) return false;
+  if (body[1] != static_cast<unsigned>(Kind::kProgress)) return false;
+  MsgpackReader r(body + kSessionAt, size_bytes - kSessionAt);
+  *session = r.Uint(kSeqLimit);
+  *call = r.Uint();
+  return r.ok();
+}
+
 bool IsSequenced(const unsigned char* body, std::size_t size_bytes, std::uint64_t seq) noexcept {
   MsgpackReader r(body, size_bytes);
   const std::uint32_t count = r.Array();

@@ -54,24 +54,36 @@ void Ring::FreeTo(std::uint64_t seq) noexcept {
   Place end = from;
   // Calls of one session mostly follow one another, so only the last of each run is kept.
   std::uint64_t session = 0;
-  ProgressCall newest;
+  std::uint64_t newest = 0;
+  const unsigned char* its_body = nullptr;
+  std::uint32_t its_size = 0;
+  const auto keep = [&]() noexcept {
+    std::uint64_t its_session;
+    ProgressCall call;
+    if (its_body != nullptr && DecodeProgress(its_body, its_size, &its_session, &call)) {
+      KeepNewest(its_session, call);
+    }
+  };
   for (Place at = from; at != tail && at.seq() <= seq;) {
     const Word word = {word_at(at.unit()).load(kAcquire)};
     const unsigned char* body =
         reinterpret_cast<const unsigned char*>(&word_at(at.unit())) + kRecordHeaderBytes;
-    std::uint64_t its_session;
-    ProgressCall call;
-    if (word.state() == Word::kCommitted &&
-        DecodeProgress(body, word.size_bytes(), &its_session, &call)) {
-      if (session != its_session && session != 0) KeepNewest(session, newest);
-      if (session != its_session || call.call > newest.call) newest = call;
-      session = its_session;
+    std::uint64_t other;
+    std::uint64_t call;
+    if (word.state() == Word::kCommitted && PeekProgress(body, word.size_bytes(), &other, &call)) {
+      if (other != session) keep();
+      if (other != session || call > newest) {
+        newest = call;
+        its_body = body;
+        its_size = word.size_bytes();
+      }
+      session = other;
     }
     at = NextOf(at, word);
     // A pad goes together with the record behind it, so that `retired` always moves on by a seq.
     if (word.state() != Word::kPad) end = at;
   }
-  if (session != 0) KeepNewest(session, newest);
+  keep();
   if (end == from) return;
 
   header_->retired.store(end.value, kRelease);

@@ -61,15 +61,12 @@ inline unsigned TrailingZeros(unsigned mask) noexcept {
 #endif
 }
 
-// One load: a second one might lie behind the text as a whole, which memory checkers object to.
+// One load, aligned where the text is: memory checkers object to others that reach behind it.
 constexpr unsigned kBlockUnits = 8;
 constexpr std::size_t kBlockBytes = 2 * kBlockUnits;
 
-// How far blocks may be read: to the end, and not into a page that the text may not reach.
-inline const char* EndOfBlocks(const char* at, const char* end) noexcept {
-  const std::size_t in_page =
-      kPageBytes - (reinterpret_cast<std::uintptr_t>(at) & (kPageBytes - 1));
-  return static_cast<std::size_t>(end - at) < in_page ? end : at + in_page;
+inline bool BlockInPage(const char* at) noexcept {
+  return (reinterpret_cast<std::uintptr_t>(at) & (kPageBytes - 1)) <= kPageBytes - kBlockBytes;
 }
 
 // Narrows 8 units into 8 bytes, and returns a bit for each that is the terminator or not ASCII,
@@ -97,8 +94,7 @@ Utf8Result Utf8FromUtf16(const char16_t* text, std::uint32_t max_units, char* ou
   std::uint32_t marks = 0;
   for (;;) {
 #if defined(MAPISYNC_SSE2)
-    const char* const end_of_blocks = EndOfBlocks(at, end);
-    while (end_of_blocks - at >= static_cast<std::ptrdiff_t>(kBlockBytes)) {
+    while (end - at >= static_cast<std::ptrdiff_t>(kBlockBytes) && BlockInPage(at)) {
       const unsigned others = NarrowAscii(at, out);
       if (others == kAllAscii) {
         at += kBlockBytes;

@@ -36,7 +36,9 @@ void AgreesWithTheDefinition() {
   for (std::size_t i = 0; i < bytes.size(); i++) bytes[i] = static_cast<unsigned char>(i * 37 + 5);
   for (std::size_t from = 0; from < 8; from++) {
     for (std::size_t size = 0; size <= 40; size++) {
-      CHECK_EQ(Crc32c(0, bytes.data() + from, size), Slow(bytes.data() + from, size));
+      const std::uint32_t want = Slow(bytes.data() + from, size);
+      CHECK_EQ(Crc32c(0, bytes.data() + from, size), want);
+      CHECK_EQ(Crc32cByTables(0, bytes.data() + from, size), want);
     }
   }
 }
@@ -46,6 +48,7 @@ void GoesOnFromAPart() {
   const std::size_t size = sizeof text - 1;
   for (std::size_t cut = 0; cut <= size; cut++) {
     CHECK_EQ(Crc32c(Crc32c(0, text, cut), text + cut, size - cut), Crc32c(0, text, size));
+    CHECK_EQ(Crc32cByTables(Crc32c(0, text, cut), text + cut, size - cut), Crc32c(0, text, size));
   }
 }
 
