@@ -32,6 +32,30 @@ const WANTED_TEXTS: ReadonlySet<string> = new Set([
 
 const VERSION = /^\d{1,5}\.\d{1,5}\.\d{1,5}$/;
 
+/** A field, by what it is called inside its parent. */
+interface Field {
+  isOpen: boolean;
+  isWanted: boolean;
+  readonly members: Map<string, Field>;
+}
+
+const newField = (): Field => ({ isOpen: false, isWanted: false, members: new Map() });
+
+/** The paths above as a tree, so that no path has to be put together for each field of each record. */
+const KNOWN = newField();
+for (const path of [...OPEN_TEXTS, ...WANTED_TEXTS]) {
+  let field = KNOWN;
+  for (const name of path.split('.')) {
+    const member = field.members.get(name) ?? newField();
+    field.members.set(name, member);
+    field = member;
+  }
+  field.isOpen ||= OPEN_TEXTS.has(path);
+  field.isWanted ||= WANTED_TEXTS.has(path);
+}
+
+const SHIM_VERSION = KNOWN.members.get('shim_version');
+
 /** Changes records in place of nothing: each call gives a new one. */
 export type Privacy = (record: FinishedRecord) => FinishedRecord;
 
@@ -39,28 +63,44 @@ export type Privacy = (record: FinishedRecord) => FinishedRecord;
 export function privacyOf(policy: TextPolicy, token: (text: string) => string): Privacy {
   if (policy === 'plain') return ({ state: _, ...record }) => record;
   const hide = policy === 'token' ? token : (): string => '';
-  return ({ state: _, ...record }) => {
-    const hidden = hideTexts(record, '', hide) as FinishedRecord;
+  return (record) => {
+    const hidden = hideMembers(record, KNOWN, hide) as unknown as FinishedRecord;
     return { ...hidden, msg: sentence(record), host: { name: token(record.host.name) } };
   };
 }
 
-function hideTexts(value: unknown, path: string, hide: (text: string) => string): unknown {
-  if (typeof value === 'string') {
-    if (OPEN_TEXTS.has(path) || (path === 'shim_version' && VERSION.test(value))) return value;
-    const hidden = hide(value);
-    return hidden === '' && !WANTED_TEXTS.has(path) ? undefined : hidden;
-  }
-  if (Array.isArray(value)) {
-    return value.map((one) => hideTexts(one, path, hide)).filter((one) => one !== undefined);
-  }
-  if (typeof value !== 'object' || value === null) return value;
+/** Said anew, or of no use outside. */
+const LEFT_OUT: ReadonlySet<string> = new Set(['state', 'msg', 'host']);
+
+function hideMembers(
+  object: object,
+  field: Field | undefined,
+  hide: (text: string) => string,
+): Record<string, unknown> {
   const copy: Record<string, unknown> = {};
-  for (const [name, member] of Object.entries(value)) {
-    const hidden = hideTexts(member, path === '' ? name : `${path}.${name}`, hide);
+  for (const [name, value] of Object.entries(object)) {
+    if (field === KNOWN && LEFT_OUT.has(name)) continue;
+    const hidden = hideTexts(value, field?.members.get(name), hide);
     if (hidden !== undefined) copy[name] = hidden;
   }
   return copy;
+}
+
+function hideTexts(
+  value: unknown,
+  field: Field | undefined,
+  hide: (text: string) => string,
+): unknown {
+  if (typeof value === 'string') {
+    if (field?.isOpen || (field === SHIM_VERSION && VERSION.test(value))) return value;
+    const hidden = hide(value);
+    return hidden === '' && !field?.isWanted ? undefined : hidden;
+  }
+  if (Array.isArray(value)) {
+    return value.map((one) => hideTexts(one, field, hide)).filter((one) => one !== undefined);
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  return hideMembers(value, field, hide);
 }
 
 /** `msg` of a record from nothing but open fields. */
