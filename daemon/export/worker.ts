@@ -1,4 +1,5 @@
 /** The thread in which all exporters of a daemon run. */
+import { setPriority } from 'node:os';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { ExportSettings, ExportStatus } from '../../protocol/records/exports.ts';
 import type { RecordDraft } from '../../protocol/records/record.ts';
@@ -20,7 +21,12 @@ export type FromWorker =
   | { readonly type: 'record'; readonly draft: RecordDraft }
   | { readonly type: 'status'; readonly exports: readonly ExportStatus[] };
 
+/** Of this thread: where processors are scarce, whoever takes frames goes first. */
+const NICE = 10;
+
 async function serve(setup: WorkerSetup, port: MessagePort): Promise<void> {
+  // Elsewhere it would be the whole process's.
+  if (process.platform === 'linux') setPriority(0, NICE);
   const tell = (message: FromWorker): void => port.postMessage(message);
   const token = machineTokens(setup.root);
   const exporters: Exporter[] = [];
