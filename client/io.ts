@@ -52,6 +52,8 @@ export interface ExportOptions {
   /** Ends when all that stands in the journal now is there; else only `signal` ends it. */
   readonly exitOnDone: boolean;
   readonly signal: AbortSignal;
+  /** The far side answers. */
+  readonly begun: () => void;
   /** Takes, in a sentence, what goes wrong meanwhile, and that it is well again. */
   readonly say: (text: string, level: 'info' | 'warn') => void;
 }

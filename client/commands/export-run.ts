@@ -40,9 +40,9 @@ export async function exportRun(
     if (settings.verbosity >= 0) say(io, text);
   };
   const { stopped, signal } = patience(settings, io);
-  if (!exitOnDone) note(`Exporting ${paths.journal} to ${where} until Ctrl-C`);
   const end = await io.runExport({
     ...{ paths, settings: found, exitOnDone, signal },
+    begun: () => exitOnDone || note(`Exporting ${paths.journal} to ${where} until Ctrl-C`),
     say: (text, level) => say(io, text, level),
   });
   if (end.error !== undefined && !signal.aborted) {

@@ -90,6 +90,9 @@ export function statusLines(facts: Facts, theme: Theme, now: Date): string[] {
   });
 }
 
+/** Of what has ended, the newest: the rest is what `sessions` is for. */
+const MAX_ENDED_ROWS = 8;
+
 /** Sessions as `tail` shows them: one row each, errors beneath. */
 export function liveLines(
   sessions: readonly LiveSession[],
@@ -98,15 +101,19 @@ export function liveLines(
   columns: number,
 ): string[] {
   if (sessions.length === 0) return ['No session is running'];
-  const watched = sessions.map((live) => glance(live, nowMs));
+  const ended = sessions.filter(({ state }) => state === 'ended');
+  const left = new Set(ended.slice(0, -MAX_ENDED_ROWS));
+  const watched = sessions.filter((one) => !left.has(one)).map((live) => glance(live, nowMs));
   const rows = watched.map((one) =>
     one.live.state === 'ended' ? endedRow(one, theme) : liveRow(one, nowMs, theme),
   );
   const layout = layOut(rows, columns);
-  return watched.flatMap((one, index) => [
+  const lines = watched.flatMap((one, index) => [
     renderRow(rows[index]!, layout, theme),
     ...errorLines(one, layout.room, theme),
   ]);
+  if (left.size > 0) lines.push(`and ${left.size} more that ended: see mapisync sessions`);
+  return lines;
 }
 
 function exportRows(status: Look): [string, string | undefined][] {

@@ -24,6 +24,8 @@ export interface RunExportOptions {
   /** Ends when all that stands in the journal now is sent, or cannot be sent; else only `signal` ends it. */
   readonly exitOnDone: boolean;
   readonly signal: AbortSignal;
+  /** The far side answers. */
+  readonly begun: () => void;
   /** Hears, in a sentence, that the far side failed, and that it has it all again. */
   readonly say: (text: string, level: 'info' | 'warn') => void;
 }
@@ -34,7 +36,7 @@ export interface RunExportOptions {
  * @throws {PlatformError} if there is no state directory, or it is not this user's alone.
  */
 export async function runExport(options: RunExportOptions): Promise<ExportStatus> {
-  const { paths, settings, exitOnDone, signal, say } = options;
+  const { paths, settings, exitOnDone, signal, begun, say } = options;
   const { root, journal: journalDir } = paths;
   // Not made here: where there is one, shims record.
   if (!existsSync(root)) {
@@ -52,7 +54,9 @@ export async function runExport(options: RunExportOptions): Promise<ExportStatus
       else exporter.stop(0);
     },
     changed: () => {
-      hasRun ||= exporter.status.state === 'running';
+      if (hasRun || exporter.status.state !== 'running') return;
+      hasRun = true;
+      begun();
     },
   });
   const ended = new AbortController();

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { layOut, MIN_COLUMNS, renderRow } from '../../client/render/columns.ts';
 import { bytes, clock, count, grouped, rate } from '../../client/render/numbers.ts';
 import { endedLines, endedRow, liveRow } from '../../client/render/session-row.ts';
+import { liveLines } from '../../client/render/status-lines.ts';
 import { foot, overall, renderTable } from '../../client/render/table.ts';
 import { cut, left, printable, quoted, right, spread, width } from '../../client/render/text.ts';
 import { knowsTaskbar, speaksUtf8, wantsColor } from '../../client/render/theme.ts';
@@ -327,4 +328,21 @@ describe('the table', () => {
     two.live(live(3, { progress: at(5, 0) }), 0);
     expect(overall(two)).toEqual({ percent: 55, stalled: false });
   });
+});
+
+test('`status` shows all that run, and of what has ended the newest', () => {
+  const lines = (ended: number): string[] => {
+    const sessions = Array.from({ length: ended + 2 }, (_, id) =>
+      live(id, { provider: `p${id}`, state: id % 9 === 0 && id < 18 ? 'running' : 'ended' }),
+    );
+    return liveLines(sessions, ascii, 0, 120);
+  };
+  // Those with the numbers 0 and 9 run.
+  expect(lines(8)).toHaveLength(10);
+  const more = lines(20);
+  expect(more).toHaveLength(11);
+  expect(more.at(-1)).toBe('and 12 more that ended: see mapisync sessions');
+  expect(more.slice(0, -1).map((line) => /\bp(\d+)\b/.exec(line)?.[1])).toEqual(
+    [0, 9, 14, 15, 16, 17, 18, 19, 20, 21].map(String),
+  );
 });
