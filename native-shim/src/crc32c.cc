@@ -77,11 +77,12 @@ MAPISYNC_WITH_SSE42 std::uint32_t ByInstruction(std::uint32_t crc, const unsigne
 }  // namespace
 
 std::uint32_t Crc32c(std::uint32_t crc, const void* data, std::size_t size_bytes) noexcept {
-  const unsigned char* at = static_cast<const unsigned char*>(data);
 #if defined(MAPISYNC_SSE42)
   int found = sse42.load(std::memory_order_relaxed);
   if (found == 0) sse42.store(found = HasSse42() ? 2 : 1, std::memory_order_relaxed);
-  if (found == 2) return ByInstruction(crc, at, size_bytes);
+  if (found == 2) {
+    return ByInstruction(crc, static_cast<const unsigned char*>(data), size_bytes);
+  }
 #endif
   return Crc32cByTables(crc, data, size_bytes);
 }

@@ -105,7 +105,11 @@ export const MUTANTS = [
   },
   {
     name: 'trim the segment that is being written',
-    ...daemon('daemon/journal.ts', 'sized.slice(0, -2)', 'sized.slice(-1)'),
+    ...daemon(
+      'daemon/journal.ts',
+      'of sized.slice(0, -1)',
+      'of [{ ...sized.at(-1)!, path: segmentPath(dir, newest) }]',
+    ),
     by: 'rotation',
   },
   {
