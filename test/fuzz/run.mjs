@@ -39,7 +39,11 @@ const PLANTED = {
     find: 'size_bytes > kChallengeBytes - taken_bytes_',
     put: 'size_bytes > kChallengeBytes - taken_bytes_ + 1',
   },
-  utf8: { file: 'utf8.cc', find: 'end - at >= 16 &&', put: 'end - at >= 14 &&' },
+  utf8: {
+    file: 'utf8.cc',
+    find: 'end - at >= static_cast<std::ptrdiff_t>(kBlockBytes) &&',
+    put: 'end - at >= static_cast<std::ptrdiff_t>(kBlockBytes - 2) &&',
+  },
   stream: {
     file: 'delivery.cc',
     find: 'if (left - kPrefixBytes < size) break;',
