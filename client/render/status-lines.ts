@@ -91,7 +91,7 @@ export function statusLines(facts: Facts, theme: Theme, now: Date): string[] {
 }
 
 /** Of what has ended, the newest: the rest is what `sessions` is for. */
-const MAX_ENDED_ROWS = 8;
+const MAX_ENDED_ROWS = 4;
 
 /** Sessions as `tail` shows them: one row each, errors beneath. */
 export function liveLines(

@@ -158,5 +158,12 @@ function explain(error: unknown, dir: string): SinkError {
     const hint = 'Give it to the user whose journal this is';
     return new SinkError('denied', `${text}. ${hint}`, error);
   }
+  if (code === 'ENOTDIR' || code === 'EEXIST') {
+    return new SinkError(
+      'failed',
+      `${text}. Take a directory, or a name that nothing has yet`,
+      error,
+    );
+  }
   return new SinkError('failed', text, error);
 }

@@ -192,20 +192,6 @@ void Callback::Returned(Hresult result, std::uint64_t duration_us, const void* e
 // middle of it, from inside or beside.
 Hresult Callback::Progress(const char16_t* text, std::uint32_t index,
                            std::uint32_t index_max) noexcept {
-  // Apart, since what has to be kept over a call of the recorder costs registers, saved and loaded.
-  if (is_tee()) return ProgressInside(text, index, index_max);
-  Hold();
-  if (recording_.load(std::memory_order_relaxed)) {
-    session_.Progress(text, index, index_max);
-  } else {
-    Late("Progress");
-  }
-  Drop();
-  return kOk;
-}
-
-Hresult Callback::ProgressInside(const char16_t* text, std::uint32_t index,
-                                 std::uint32_t index_max) noexcept {
   Hold();
   if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Progress");
   const std::uint64_t call = recording_.load(std::memory_order_relaxed)

@@ -78,9 +78,6 @@ class Callback final : public ProgressCallback {
   explicit Callback(const Settings& settings) noexcept : settings_(settings) {}
   ~Callback() = default;  // Release() and Abandon() only.
 
-  // Progress() of a tee.
-  Hresult ProgressInside(const char16_t* text, std::uint32_t index,
-                         std::uint32_t index_max) noexcept;
   void Hold() noexcept;
   std::uint32_t Drop() noexcept;
   void TakeBack() noexcept;

@@ -152,15 +152,13 @@ bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room,
     const std::uint32_t after = used + units + (pad ? to_end : 0);
     const std::uint32_t limit = room == Room::kProgress ? watermark_units_ : units_ - 1;
     if (after > limit) return false;
-    // As NextOf() has it, with what is known here.
     attempt->at = tail;
     if (pad) {
       attempt->word = Word::Of(tail.seq(), 0, Word::kPad);
-      attempt->next = Place::Of(tail.seq(), 0);
     } else {
       attempt->word = Word::Of(tail.seq(), static_cast<std::uint32_t>(size), Word::kReserved);
-      attempt->next = Place::Of(tail.seq() + 1, units == to_end ? 0 : unit + units);
     }
+    attempt->next = NextOf(tail, attempt->word);
     return true;
   }
 }

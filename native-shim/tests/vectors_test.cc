@@ -403,7 +403,12 @@ void ReadsBackProgress() {
     const unsigned char* body = golden.bytes.data() + 4;
     const std::size_t size = golden.bytes.size() - 4;
     CHECK_EQ(DecodeProgress(body, size, &session, &call), wanted);
+    std::uint64_t whose;
+    std::uint64_t which;
+    CHECK_EQ(PeekProgress(body, size, &whose, &which), wanted);
     if (!wanted) continue;
+    CHECK_EQ(whose, session);
+    CHECK_EQ(which, call.call);
     vectors::Bytes out(size);
     CHECK_EQ(EncodeProgress({0, 0, 0, session}, call, {out.data(), out.size()}), size);
     // All but seq and thread, which it does not read.

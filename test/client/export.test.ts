@@ -247,6 +247,12 @@ describe('export', () => {
     ['no receiver', ['otlp', '--text', 'plain'], EXIT.usage, /Set export\.otlp\.url/],
     ['an unknown policy', ['file', '--dir', 'x', '--text', 'all'], EXIT.usage, /--text: expected/],
     [
+      'a file where the directory should be',
+      ['file', '--dir', process.execPath],
+      EXIT.failed,
+      /ENOTDIR.*Take a directory/,
+    ],
+    [
       '--timeout',
       ['file', '--dir', 'out', '--timeout', '20ms'],
       EXIT.timeout,

@@ -27,6 +27,8 @@ interface Case {
   readonly ended?: boolean;
   /** Text in the snapshot, so that the new segment may be larger than others. */
   readonly snapshotBytes?: number;
+  /** It is closed as soon as it is open. */
+  readonly closes?: boolean;
 }
 
 const draft = (event_name: RecordDraft['event_name'], more: object = {}): RecordDraft => ({
@@ -37,8 +39,15 @@ const draft = (event_name: RecordDraft['event_name'], more: object = {}): Record
   ...more,
 });
 
+interface Trimmed {
+  /** What was there once it was open. */
+  readonly ready: number[];
+  readonly left: number[];
+  readonly said: RecordDraft[];
+}
+
 /** Twenty old segments of 1,000 bytes, and a journal that opens the next one. */
-async function trimmed(given: Case): Promise<{ left: number[]; said: RecordDraft[] }> {
+async function trimmed(given: Case): Promise<Trimmed> {
   const state = tempDir();
   const dir = join(state, 'journal');
   for (const path of [dir, join(state, 'cursors')]) mkdirSync(path);
@@ -88,6 +97,11 @@ async function trimmed(given: Case): Promise<{ left: number[]; said: RecordDraft
     onTrouble: () => {},
   });
   await journal.open();
+  const ready = listSegments(dir);
+  if (given.closes) {
+    await journal.close(1000);
+    return { ready, left: listSegments(dir), said };
+  }
   cleanUp(() => journal.close(1000));
   // What it says of the deletion may follow at once.
   const [head] = readFileSync(segmentPath(dir, OLD + 1), 'utf8').split(/(?<="snapshot.end".*\n)/);
@@ -95,8 +109,17 @@ async function trimmed(given: Case): Promise<{ left: number[]; said: RecordDraft
   await journal.trimmed;
   await new Promise<void>((done) => journal.barrier(done));
   for (const record of said) checkValid(record);
-  return { left: listSegments(dir), said };
+  return { ready, left: listSegments(dir), said };
 }
+
+test('deletes behind the start, and a stop does not wait for it', async () => {
+  const many = { spare: -999_999 };
+  const open = await trimmed(many);
+  expect(open.ready).toHaveLength(OLD + 1);
+  expect(open.left).toHaveLength(2);
+  const closed = await trimmed({ ...many, closes: true });
+  expect(closed.left.length).toBeGreaterThan(2);
+});
 
 test.for<[string, Case, number, object]>([
   ['nothing, at the limit exactly', {}, 0, {}],

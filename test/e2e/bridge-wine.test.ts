@@ -6,7 +6,7 @@ import { systems } from './systems.ts';
 const wine = systems.filter(({ name }) => name === 'wine');
 
 // A file without a test would count as failed.
-test.runIf(wine.length > 0)('Wine is there', () => {});
+if (wine.length === 0) test.skip('on wine', () => {});
 
 describe.each(wine)('on $name', (system) => {
   scenarioTests(system);

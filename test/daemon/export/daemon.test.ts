@@ -1,6 +1,6 @@
 // Exporters in a daemon as it ships, in their thread: killed, hindered, asked, and with names to hide.
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { hostname } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { getPriority, hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -192,3 +192,28 @@ test('the settings name what is exported, and wrong ones are refused', async () 
   expect(wrong.code).toBe(2);
   expect(wrong.err).toContain('export.file.dir: expected an absolute path, got "out"');
 });
+
+test.runIf(process.platform === 'linux')(
+  'whoever takes frames has a higher priority than exporters, and a daemon without any has no such thread',
+  async () => {
+    const root = tempDir();
+    /** Of each thread, the first one before the others. */
+    const priorities = ({ pid }: { pid?: number | undefined }): number[] =>
+      readdirSync(`/proc/${pid}/task`)
+        .sort((a, b) => Number(a) - Number(b))
+        // Behind the name, which may hold anything: the state, then 15 numbers.
+        .map((thread) => readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8'))
+        .map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
+    const exports: ExportSettings[] = [
+      { name: 'file', kind: 'file', text: 'token', dir: join(root, 'out') },
+    ];
+    const usual = getPriority();
+    const without = await spawnDaemon(join(root, 'without'));
+    expect(new Set(priorities(without))).toEqual(new Set([usual]));
+    const daemon = await spawnDaemon(join(root, 'with'), { exports });
+    await until('its exporters run', () => priorities(daemon).some((one) => one > usual));
+    const [first, ...others] = priorities(daemon);
+    expect(first).toBe(usual);
+    expect(others.filter((one) => one !== usual)).toHaveLength(1);
+  },
+);
