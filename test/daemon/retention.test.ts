@@ -29,6 +29,8 @@ interface Case {
   readonly snapshotBytes?: number;
   /** It is closed as soon as it is open. */
   readonly closes?: boolean;
+  /** It begins another segment as soon as it is open. */
+  readonly rotates?: boolean;
 }
 
 const draft = (event_name: RecordDraft['event_name'], more: object = {}): RecordDraft => ({
@@ -103,6 +105,10 @@ async function trimmed(given: Case): Promise<Trimmed> {
     return { ready, left: listSegments(dir), said };
   }
   cleanUp(() => journal.close(1000));
+  if (given.rotates) {
+    const lines = Array.from({ length: 100 }, () => draft('daemon.started', { msg: text }));
+    for (const line of lines) journal.append([line]);
+  }
   // What it says of the deletion may follow at once.
   const [head] = readFileSync(segmentPath(dir, OLD + 1), 'utf8').split(/(?<="snapshot.end".*\n)/);
   expect(Buffer.byteLength(head ?? '')).toBe(bytes);
@@ -119,6 +125,15 @@ test('deletes behind the start, and a stop does not wait for it', async () => {
   expect(open.left).toHaveLength(2);
   const closed = await trimmed({ ...many, closes: true });
   expect(closed.left.length).toBeGreaterThan(2);
+});
+
+test('a segment that begins meanwhile waits, and no deletion is told twice', async () => {
+  const { left, said } = await trimmed({ spare: -999_999, rotates: true });
+  expect(left).toEqual([OLD + 1, OLD + 2]);
+  await until('it is told', () => said.filter((one) => one.trimmed).length >= 2);
+  expect(said.map((one) => one.trimmed?.segments ?? 0).reduce((sum, one) => sum + one, 0)).toBe(
+    OLD,
+  );
 });
 
 test.for<[string, Case, number, object]>([
