@@ -352,6 +352,16 @@ void KeepsTheNewestCallOfEachSession() {
   CHECK_EQ(newest.call.call, std::uint64_t{9});
   slots[1]->ReadNewest(&newest);
   CHECK_EQ(newest.call.call, std::uint64_t{3});
+  // Of two threads that reserved in the other order, one behind the other.
+  for (const std::uint64_t call : {std::uint64_t{5}, std::uint64_t{4}}) {
+    unsigned char body[200];
+    const std::size_t size =
+        EncodeProgress({0, 0, 1, ids[1]}, {call, 0, 0, 0, 0, {}}, {body, sizeof body - 7});
+    last = t.ring.Append(body, size, Room::kProgress);
+  }
+  t.ring.FreeTo(last);
+  slots[1]->ReadNewest(&newest);
+  CHECK_EQ(newest.call.call, std::uint64_t{5});
 }
 
 void TellsWhatWasLost() {
