@@ -15,7 +15,13 @@ import { nowText } from './clock.ts';
 import { type DurableLines, JournalBatch } from './journal-batch.ts';
 import type { LineMaker } from './journal-lines.ts';
 import { DISK_RETRY_MS, MAX_GROUP_BYTES, RESERVE_BYTES } from './limits.ts';
-import { type Cursor, listSegments, parseCursor, segmentPath } from './platform/journal-files.ts';
+import {
+  type Cursor,
+  listSegments,
+  parseCursor,
+  readLines,
+  segmentPath,
+} from './platform/journal-files.ts';
 
 /** When a record counts as durable: the system has it, the disk has it, or so many ms later. */
 export type SyncPolicy = 'system' | 'disk' | number;
@@ -303,7 +309,7 @@ export class Journal {
     let bytes = 0;
     for (const old of sized.slice(0, -1)) {
       if ((total <= journalBytes && old.mtimeMs >= oldest) || mustStop()) break;
-      if (cut.size < live.size) await addSessionsIn(old.path, live, cut);
+      addSessionsIn(old.path, live, cut);
       try {
         await rm(old.path, { force: true });
       } catch {
@@ -434,18 +440,15 @@ const isRunning = ({ event_name, state }: RecordDraft): boolean =>
   event_name === 'snapshot.session' && (state as { ended?: unknown } | undefined)?.ended === null;
 
 /** Adds to `found` which of `live` records in a segment are about; what only a snapshot says is no record. */
-async function addSessionsIn(
-  path: string,
-  live: ReadonlySet<string>,
-  found: Set<string>,
-): Promise<void> {
-  const text = await readFile(path, 'latin1');
-  const id = /"span_id":"([0-9a-f]{16})"/g;
-  // The snapshot stands at the beginning.
-  const snapshot = text.lastIndexOf('"event_name":"snapshot.');
-  if (snapshot >= 0) id.lastIndex = text.indexOf('\n', snapshot);
-  for (let one = id.exec(text); one && found.size < live.size; one = id.exec(text)) {
-    if (live.has(one[1]!)) found.add(one[1]!);
+function addSessionsIn(path: string, live: ReadonlySet<string>, found: Set<string>): void {
+  if (live.size === found.size) return;
+  // Line by line: with a segment as one text a journal at its limit took a third fewer errors.
+  for (const { line } of readLines(path)) {
+    if (line.includes('"event_name":"snapshot.')) continue;
+    const id = /"span_id":"([0-9a-f]{16})"/.exec(line)?.[1];
+    if (id === undefined || !live.has(id)) continue;
+    found.add(id);
+    if (live.size === found.size) return;
   }
 }
 
