@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type MadeMaildir, makeMaildir } from '../../bin/make-maildir.mjs';
+import { systems } from '../e2e/systems.ts';
 
 const windows = process.platform === 'win32';
 const native = (target: string) =>
@@ -574,17 +575,10 @@ describe('trouble', () => {
 });
 
 // The Windows build, where Wine can run it.
-const winHost = join(native('win-x64'), 'sample-host.exe');
-const prefix = fileURLToPath(new URL('../../.cache/wine/prefix', import.meta.url));
-const wine =
-  !windows &&
-  existsSync(winHost) &&
-  existsSync(prefix) &&
-  spawnSync('wine', ['--version']).status === 0;
-const wanted = process.env.MAPISYNC_REQUIRE === 'all' && !windows;
+const wine = systems.find(({ name }) => name === 'wine');
 
-describe.skipIf(!wine && !wanted)('under Wine', () => {
-  test.for(['2', '8', '10', '11'])('scenario %s gives the same as here', (scenario) => {
+describe.skipIf(!wine)('under Wine', () => {
+  test.for(['2', '8', '10', '11'])('scenario %s gives the same as here', async (scenario) => {
     const dir = fresh('Größe 受信');
     const windowsMade = makeMaildir({
       dir,
@@ -599,17 +593,12 @@ describe.skipIf(!wine && !wanted)('under Wine', () => {
     mkdirSync(state, { mode: 0o700 });
     const args = ['--maildir', dir, '--store', fresh('store'), '--trace', trace, '--json'];
     // With the shim that lies beside the provider.
-    const child = spawnSync('wine', [winHost, ...args, '--quiet', '--scenario', scenario], {
-      encoding: 'utf8',
-      env: {
-        ...process.env,
-        WINEPREFIX: prefix,
-        WINEDEBUG: '-all',
-        MAPISYNC_STATE_DIR: `Z:${state.replaceAll('/', '\\')}`,
-      },
-    });
-    expect(child.status).toBe(0);
-    const report = JSON.parse(child.stdout) as Report;
+    const ran = await wine!.host([...args, '--quiet', '--scenario', scenario], {
+      scratch,
+      env: { MAPISYNC_STATE_DIR: wine!.path(state) },
+    }).ended;
+    expect(ran.code, ran.stderr).toBe(0);
+    const report = JSON.parse(ran.stdout) as Report;
     expect(report).toMatchObject({ messages: windowsMade.messages * stores, copied: 20 * stores });
     expect(report.errors).toEqual(
       Object.fromEntries(Object.entries(windowsMade.errors).map(([code, n]) => [code, n * stores])),
