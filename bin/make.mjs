@@ -2,7 +2,7 @@
  * The project's tasks: `node bin/make.mjs <task>`. Plain Node without dependencies, since it is what
  * installs them; no shell syntax, so that it runs on every system.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -20,6 +20,8 @@ import { hostTarget, root } from './places.mjs';
 import { makeSdk } from './sdk.mjs';
 
 const REQUIRE_ALL = process.env.MAPISYNC_REQUIRE === 'all';
+/** The longest task under Wine takes less. */
+const WINE_STAYS_MS = 7_200_000;
 const npmCli = process.env.npm_execpath;
 const say = (text) => process.stderr.write(`${text}\n`);
 
@@ -157,13 +159,23 @@ function setupWine() {
     join(root, 'node_modules', '@koromix', 'koffi-win32-x64'),
   );
   const prefix = join(root, '.cache', 'wine', 'prefix');
+  const env = {
+    ...process.env,
+    WINEPREFIX: prefix,
+    WINEDEBUG: '-all',
+    NODE_SKIP_PLATFORM_CHECK: '1',
+  };
   if (!existsSync(join(prefix, 'system.reg'))) {
     mkdirSync(prefix, { recursive: true });
-    run('wine', ['wineboot', '-i'], {
-      stdio: 'ignore',
-      env: { ...process.env, WINEPREFIX: prefix, WINEDEBUG: '-all' },
-    });
+    run('wine', ['wineboot', '-i'], { stdio: 'ignore', env });
   }
+  // The last program of a prefix takes Wine's server with it, and with that whatever starts at that
+  // moment. This one is the last, and ends with the task.
+  const node = join(root, '.cache', 'wine', 'node', 'bin', 'node.exe');
+  const stays = ['-e', `setTimeout(() => {}, ${WINE_STAYS_MS})`];
+  const last = spawn('wine', [node, ...stays], { stdio: 'ignore', env });
+  last.unref();
+  process.on('exit', () => last.kill('SIGKILL'));
 }
 
 /** What `adopt --x86` needs besides: a 32-bit Windows build of Node, and the native tests. */

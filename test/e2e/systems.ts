@@ -22,6 +22,7 @@ const requireAll = process.env.MAPISYNC_REQUIRE === 'all';
 
 export interface Ran {
   readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -78,7 +79,9 @@ function start(
   const stderr = () => readFileSync(files.stderr, 'utf8');
   const ended = new Promise<Ran>((resolve, reject) => {
     child.on('error', reject);
-    child.on('exit', (code) => resolve({ code, stdout: stdout(), stderr: stderr() }));
+    child.on('exit', (code, signal) =>
+      resolve({ code, signal, stdout: stdout(), stderr: stderr() }),
+    );
   });
   ended.catch(() => {}); // Whoever waits for it sees it.
   return { child, stdout, stderr, ended };
