@@ -29,15 +29,21 @@ constexpr std::uint64_t kFirstSeq = 1;
 // A body shorter than the fixed part of its header is none.
 constexpr std::size_t kMinBodyBytes = 26;
 
-// A record further on than the one to be written: its cache line was the worker's last. Two to
-// three records ahead it is there in time, and never so far that it is gone again.
-constexpr std::uint32_t kUnitsAhead = 24;
-inline void PrefetchForWrite(const void* at) noexcept {
-#if defined(__GNUC__)
-  __builtin_prefetch(at, 1);
+// Where a record further on will stand: the cache lines there were the worker's last. Half a dozen
+// records ahead they come in time. The place may lie behind the ring; nothing is read.
+constexpr std::uint32_t kUnitsAhead = 64;
+inline void PrefetchRecord(const std::atomic<std::uint64_t>* at) noexcept {
+  for (std::uint32_t unit = 0; unit < 16; unit += 8) {
+#if defined(__GNUC__) && defined(__x86_64__)
+    // Compilers make a prefetch for reading of it, and a store would have to ask once more. Older
+    // processors do nothing.
+    asm volatile("prefetchw %0" : : "m"(at[unit]));
+#elif defined(__GNUC__)
+    __builtin_prefetch(at + unit, 1);
 #else
-  static_cast<void>(at);
+    static_cast<void>(at);
 #endif
+  }
 }
 
 // u16 size, then the bytes.
@@ -101,12 +107,13 @@ __attribute__((flatten))
 std::uint64_t
 Ring::Append(unsigned char* body, std::size_t size_bytes, Room room) noexcept {
   if (size_bytes < kMinBodyBytes) return 0;
+  std::memset(body + size_bytes, 0, kFillBehindBytes);
   Attempt attempt;
   do {
     if (!Prepare(size_bytes, false, room, &attempt)) return 0;
     // Not behind Claim(): what was stored just now would keep Fill() waiting.
     PatchSeq(body, attempt.at.seq());
-    PrefetchForWrite(&word_at(attempt.at.unit()) + kUnitsAhead);
+    PrefetchRecord(&word_at(attempt.at.unit()) + kUnitsAhead);
   } while (!Claim(attempt));
   Fill(attempt, body);
   Commit(attempt);
@@ -115,7 +122,7 @@ Ring::Append(unsigned char* body, std::size_t size_bytes, Room room) noexcept {
 
 std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& open, SessionSlot* slot) noexcept {
   unsigned char body[kSmallBodyBytes];
-  const Buffer scratch = {body, sizeof body - 7};
+  const Buffer scratch = {body, sizeof body - kFillBehindBytes};
   // Without its session, whose size is known together with the seq.
   Stamp header = stamp;
   header.session = 0;
@@ -129,6 +136,7 @@ std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& open, SessionSlot
   header.seq = seq;
   header.session = seq;
   EncodeOpen(header, open, scratch);
+  std::memset(body + attempt.word.size_bytes(), 0, kFillBehindBytes);
   Fill(attempt, body);
   if (slot != nullptr) slot->SetSession(seq, stamp.time_us);
   Commit(attempt);
@@ -144,21 +152,20 @@ bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room,
     const std::size_t size = body_bytes + (own_seq ? UintBytes(tail.seq()) : 0);
     if (size > Word::kMaxSizeBytes) return false;
     const std::uint32_t units = RecordUnits(static_cast<std::uint32_t>(size));
-    const std::uint32_t unit = tail.unit();
-    const std::uint32_t to_end = units_ - unit;
-    const bool pad = units > to_end;
-    const std::uint32_t used =
-        unit >= head.unit() ? unit - head.unit() : unit + units_ - head.unit();
-    const std::uint32_t after = used + units + (pad ? to_end : 0);
     const std::uint32_t limit = room == Room::kProgress ? watermark_units_ : units_ - 1;
-    if (after > limit) return false;
+    const std::uint32_t unit = tail.unit();
+    std::uint32_t after = unit - head.unit() + units;
+    if (unit < head.unit()) after += units_;
     attempt->at = tail;
-    if (pad) {
-      attempt->word = Word::Of(tail.seq(), 0, Word::kPad);
-    } else {
+    if (unit + units <= units_) {
+      if (after > limit) return false;
       attempt->word = Word::Of(tail.seq(), static_cast<std::uint32_t>(size), Word::kReserved);
+      attempt->next = Behind(tail, units);
+    } else {
+      if (after + (units_ - unit) > limit) return false;
+      attempt->word = Word::Of(tail.seq(), 0, Word::kPad);
+      attempt->next = NextOf(tail, attempt->word);
     }
-    attempt->next = NextOf(tail, attempt->word);
     return true;
   }
 }
@@ -201,32 +208,37 @@ void Ring::MoveTail(const Attempt& attempt) noexcept {
 void Ring::Fill(const Attempt& attempt, const unsigned char* body) noexcept {
   // Atomic, though plain stores in the machine: an overtaken thread may try its luck on these
   // words.
-  std::atomic<std::uint64_t>* to = &word_at(attempt.at.unit()) + 1;
-  const std::uint32_t size = attempt.word.size_bytes();
+  std::atomic<std::uint64_t>* const to = &word_at(attempt.at.unit()) + 1;
+  const std::size_t last = (attempt.word.size_bytes() + 3) / 8;
   std::uint32_t first;
   std::memcpy(&first, body, 4);
-  to->store(std::uint64_t{first} << 32, kRelaxed);  // No checksum yet.
-  const unsigned char* const rest = body + 4;
-  const std::uint32_t whole = (size - 4) / 8;
-  const std::uint32_t left = (size - 4) % 8;
-  to++;
-  std::uint64_t eight;
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC unroll 4
-#endif
-  for (std::uint32_t i = 0; i < whole; i++) {
-    std::memcpy(&eight, rest + 8 * i, 8);
-    to[i].store(eight, kRelaxed);
+  to[0].store(std::uint64_t{first} << 32, kRelaxed);  // No checksum yet.
+  const auto put = [&](std::size_t at) noexcept {
+    std::uint64_t eight;
+    std::memcpy(&eight, body - 4 + 8 * at, 8);
+    to[at].store(eight, kRelaxed);
+  };
+  // Four at a time; the last four may be among those before.
+  std::size_t at = 1;
+  if (last < 4) {
+    while (at <= last) put(at++);
+    return;
   }
-  if (left > 0) {
-    std::memcpy(&eight, rest + 8 * whole, 8);
-    to[whole].store(eight & ((std::uint64_t{1} << left * 8) - 1), kRelaxed);
+  for (; at + 3 < last; at += 4) {
+    put(at);
+    put(at + 1);
+    put(at + 2);
+    put(at + 3);
   }
+  put(last - 3);
+  put(last - 2);
+  put(last - 1);
+  put(last);
 }
 
 void Ring::Commit(const Attempt& attempt) noexcept {
-  const Word committed = Word::Of(attempt.at.seq(), attempt.word.size_bytes(), Word::kCommitted);
-  word_at(attempt.at.unit()).store(committed.value, kRelease);
+  const std::uint64_t committed = attempt.word.value + (Word::kCommitted - Word::kReserved);
+  word_at(attempt.at.unit()).store(committed, kRelease);
 }
 
 LostCounts Ring::lost() const noexcept {
@@ -284,7 +296,11 @@ void Ring::CloseSession(SessionSlot* slot, std::uint64_t time_us, std::uint32_t 
 
 Place Ring::NextOf(Place at, Word word) const noexcept {
   if (word.state() == Word::kPad) return Place::Of(at.seq(), 0);
-  const std::uint32_t unit = at.unit() + RecordUnits(word.size_bytes());
+  return Behind(at, RecordUnits(word.size_bytes()));
+}
+
+Place Ring::Behind(Place at, std::uint32_t units) const noexcept {
+  const std::uint32_t unit = at.unit() + units;
   return Place::Of(at.seq() + 1, unit >= units_ ? 0 : unit);
 }
 

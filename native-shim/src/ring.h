@@ -57,6 +57,9 @@ inline constexpr std::uint32_t kRingLayout = 2;
 // Word and CRC before each body.
 inline constexpr std::uint32_t kRecordHeaderBytes = 12;
 
+// Room behind a body for what is copied along with its end.
+inline constexpr std::size_t kFillBehindBytes = 8;
+
 // Units that a record takes.
 constexpr std::uint32_t RecordUnits(std::uint32_t body_bytes) noexcept {
   return (kRecordHeaderBytes + body_bytes + 7) / 8;
@@ -131,8 +134,8 @@ class Ring {
 
   // --- Any thread ---
 
-  // Appends a frame and sets the seq in `body`, which the caller must be able to spare. Returns its
-  // seq, 0 if there is no room. Room for 7 bytes more must be readable behind the body.
+  // Appends a frame and sets the seq in `body`, which the caller must be able to spare, with
+  // kFillBehindBytes behind it. Returns its seq, 0 if there is no room.
   std::uint64_t Append(unsigned char* body, std::size_t size_bytes, Room room) noexcept;
   // Appends an `open`, whose session is its own seq. `slot`, if not null, gets that before the
   // record is committed. Returns the seq, 0 if there is no room.
@@ -223,11 +226,13 @@ class Ring {
   // Claim() without the last step, moving the tail.
   bool Win(const Attempt& attempt) noexcept;
   void MoveTail(const Attempt& attempt) noexcept;
+  // Behind the body, as far as its last unit reaches, must be zeros.
   void Fill(const Attempt& attempt, const unsigned char* body) noexcept;
   void Commit(const Attempt& attempt) noexcept;
 
  private:
   Place NextOf(Place at, Word word) const noexcept;
+  Place Behind(Place at, std::uint32_t units) const noexcept;
   unsigned RecordSlot(SessionSlot* slot, std::uint64_t time_us, std::uint32_t thread) noexcept;
   void KeepNewest(std::uint64_t session, const ProgressCall& call) noexcept;
   std::atomic<std::uint64_t>& word_at(std::uint32_t unit) const noexcept { return data_[unit]; }

@@ -11,9 +11,6 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr auto kAcquire = std::memory_order_acquire;
 constexpr auto kRelease = std::memory_order_release;
 
-// Ring::Append() may read 7 bytes behind a body.
-constexpr std::size_t kSlackBytes = 8;
-
 }  // namespace
 
 Ring::Record Ring::Peek(Place* at) noexcept {
@@ -117,7 +114,7 @@ unsigned Ring::RecordSlot(SessionSlot* slot, std::uint64_t time_us, std::uint32_
   const bool closing = state == SessionSlot::kClosing;
   const Stamp stamp = {0, time_us, thread, slot->session()};
   unsigned char body[kSmallBodyBytes];
-  const Buffer scratch = {body, sizeof body - kSlackBytes};
+  const Buffer scratch = {body, sizeof body - kFillBehindBytes};
   unsigned recorded = 0;
   if (slot->TakeMerged()) {
     NewestCall newest;
@@ -145,7 +142,7 @@ unsigned Ring::RecordBlocked(std::uint64_t time_us) noexcept {
     if (time_us < inside.since_us + std::uint64_t{kBlockedAfterMs} * 1000) continue;
     const Stamp stamp = {0, time_us, inside.thread, inside.session};
     unsigned char body[kSmallBodyBytes];
-    const Buffer scratch = {body, sizeof body - kSlackBytes};
+    const Buffer scratch = {body, sizeof body - kFillBehindBytes};
     std::size_t size = EncodeBlocked(stamp, inside.method, inside.call, inside.since_us, scratch);
     if (Append(body, size, Room::kMust) == 0) continue;  // Again at the next look.
     recorded++;
@@ -166,7 +163,7 @@ unsigned Ring::RecordLost(std::uint64_t time_us, std::uint32_t thread, LostCount
   if (std::memcmp(&now, told, sizeof now) == 0) return 0;
   unsigned char body[kSmallBodyBytes];
   const std::size_t size =
-      EncodeLost({0, time_us, thread, 0}, now, {body, sizeof body - kSlackBytes});
+      EncodeLost({0, time_us, thread, 0}, now, {body, sizeof body - kFillBehindBytes});
   if (Append(body, size, Room::kMust) == 0) return 0;
   *told = now;
   return 1;

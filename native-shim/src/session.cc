@@ -11,9 +11,6 @@
 namespace mapisync {
 namespace {
 
-// Ring::Append() may read 7 bytes behind a body.
-constexpr std::size_t kSlackBytes = 8;
-
 // Offsets in the header of a `progress`, after PROTOCOL.md.
 constexpr std::uint32_t kTimeAt = 12;
 constexpr std::uint32_t kThreadAt = 21;
@@ -86,33 +83,27 @@ void Session::Close() noexcept {
 std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
                                 std::uint32_t max) noexcept {
   if (!Usable()) return 0;
-  ProgressCall call;
-  call.call = slot_->Count(SessionSlot::kProgress);
-  call.time_us = ring_->CachedNowUs();
-  call.index = index;
-  call.max = max;
+  const std::uint64_t call = slot_->Count(SessionSlot::kProgress);
+  const std::uint64_t time_us = ring_->CachedNowUs();
 
   // The text is converted to where it will stand if its size takes one byte; longer ones are moved.
   unsigned char body[kTemplateBytes + kNumbersBytes + 3 + 3 * kShortUnits + kUtf8SlackBytes];
   std::memcpy(body, template_, kTemplateBytes);
-  StoreBigEndian64(body + kTimeAt, call.time_us);
+  StoreBigEndian64(body + kTimeAt, time_us);
   StoreBigEndian32(body + kThreadAt, ThreadId());
   unsigned char* at = body + template_used_;
-  at = PutUint(at, call.call);
+  at = PutUint(at, call);
   at = PutUint(at, index);
   at = PutUint(at, max);
   unsigned char* const marks = at++;
+  *marks = 0;
   std::uint32_t text_bytes = 0;
-  unsigned char* start = at;
   if (text == nullptr) {
     *at++ = 0xc0;
   } else {
     const Utf8Result utf8 = Utf8FromUtf16(text, kShortUnits, reinterpret_cast<char*>(at + 1));
-    if (utf8.marks & kMarkCut) {
-      RecordLongProgress(&call, text);
-      return call.call;
-    }
-    call.marks = utf8.marks;
+    if (utf8.marks & kMarkCut) return RecordLongProgress(call, text, index, max);
+    *marks = static_cast<unsigned char>(utf8.marks);
     text_bytes = utf8.size_bytes;
     if (text_bytes < 32) {
       *at++ = static_cast<unsigned char>(0xa0 | text_bytes);
@@ -126,29 +117,32 @@ std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
       *at++ = static_cast<unsigned char>(text_bytes >> 8);
       *at++ = static_cast<unsigned char>(text_bytes);
     }
-    start = at;
     at += text_bytes;
   }
-  *marks = static_cast<unsigned char>(call.marks);
-  if (ring_->Append(body, static_cast<std::size_t>(at - body), Room::kProgress) == 0) {
-    if (text != nullptr) call.text = {reinterpret_cast<char*>(start), text_bytes};
-    slot_->Merge(call);
+  const std::size_t size_bytes = static_cast<std::size_t>(at - body);
+  if (ring_->Append(body, size_bytes, Room::kProgress) == 0) {
+    ProgressCall merged = {call, time_us, index, max, *marks, {}};
+    if (text != nullptr) merged.text = {reinterpret_cast<char*>(at - text_bytes), text_bytes};
+    slot_->Merge(merged);
   }
-  return call.call;
+  return call;
 }
 
 // Apart, since the room that it needs on the stack is better not touched by the calls above.
 #if defined(__GNUC__)
 __attribute__((noinline))
 #endif
-void Session::RecordLongProgress(ProgressCall* call, const char16_t* text) noexcept {
+std::uint64_t
+Session::RecordLongProgress(std::uint64_t call, const char16_t* text, std::uint32_t index,
+                            std::uint32_t max) noexcept {
   char utf8[kMaxTextBytes + kUtf8SlackBytes];
-  unsigned char body[kTextBodyBytes + kSlackBytes];
+  unsigned char body[kTextBodyBytes + kFillBehindBytes];
   const Utf8Result result = Utf8FromUtf16(text, kMaxTextUnits, utf8);
-  call->marks = result.marks;
-  call->text = {utf8, result.size_bytes};
-  const std::size_t size = EncodeProgress(StampAt(0), *call, {body, kTextBodyBytes});
-  if (ring_->Append(body, size, Room::kProgress) == 0) slot_->Merge(*call);
+  const ProgressCall progress = {call, ring_->CachedNowUs(), index,
+                                 max,  result.marks,         {utf8, result.size_bytes}};
+  const std::size_t size = EncodeProgress(StampAt(0), progress, {body, kTextBodyBytes});
+  if (ring_->Append(body, size, Room::kProgress) == 0) slot_->Merge(progress);
+  return call;
 }
 
 std::uint64_t Session::Error(std::uint32_t hresult, const char16_t* text) noexcept {
@@ -156,7 +150,7 @@ std::uint64_t Session::Error(std::uint32_t hresult, const char16_t* text) noexce
   const std::uint64_t call = slot_->Count(SessionSlot::kErrors);
   const std::uint64_t now_us = NowUs();
   char utf8[kMaxTextBytes + kUtf8SlackBytes];
-  unsigned char body[kTextBodyBytes + kSlackBytes];
+  unsigned char body[kTextBodyBytes + kFillBehindBytes];
   Utf8Result result = {0, 0};
   Text converted;
   if (text != nullptr) {
@@ -174,7 +168,7 @@ std::uint64_t Session::Done(std::uint32_t hresult, HandleMatch handle) noexcept 
   const std::uint64_t call = slot_->Count(SessionSlot::kDones);
   unsigned char body[kSmallBodyBytes];
   const std::size_t size =
-      EncodeDone(StampAt(NowUs()), call, hresult, handle, {body, sizeof body - kSlackBytes});
+      EncodeDone(StampAt(NowUs()), call, hresult, handle, {body, sizeof body - kFillBehindBytes});
   Must(body, size, Loss::kDone);
   return call;
 }
@@ -183,7 +177,7 @@ void Session::Returned(std::uint32_t hresult, std::uint64_t duration_us, bool ev
   if (!Usable()) return;
   unsigned char body[kSmallBodyBytes];
   const std::size_t size = EncodeReturned(StampAt(NowUs()), hresult, duration_us, event_set,
-                                          {body, sizeof body - kSlackBytes});
+                                          {body, sizeof body - kFillBehindBytes});
   Must(body, size, Loss::kOther);
 }
 
@@ -191,7 +185,7 @@ void Session::Note(Text key, Text value) noexcept {
   if (key.data == nullptr || value.data == nullptr || !Usable()) return;
   unsigned char body[kSmallBodyBytes];
   const std::size_t size =
-      EncodeNote(StampAt(NowUs()), key, value, {body, sizeof body - kSlackBytes});
+      EncodeNote(StampAt(NowUs()), key, value, {body, sizeof body - kFillBehindBytes});
   Must(body, size, Loss::kOther);
 }
 
@@ -211,7 +205,7 @@ void Session::Leave(const Inside& inside, std::uint32_t hresult) noexcept {
   if (!blocked && hresult == 0 && duration_us < kInnerSlowUs) return;
 
   unsigned char body[kSmallBodyBytes];
-  const Buffer scratch = {body, sizeof body - kSlackBytes};
+  const Buffer scratch = {body, sizeof body - kFillBehindBytes};
   if (blocked) {
     const std::size_t size = EncodeUnblocked(StampAt(now_us), inside.method, inside.call,
                                              inside.since_us, duration_us, scratch);

@@ -52,8 +52,8 @@ class Session {
   static constexpr std::uint32_t kTemplateBytes = 40;
 
   bool Usable() const noexcept;
-  void RecordProgress(ProgressCall* call, Text text) noexcept;
-  void RecordLongProgress(ProgressCall* call, const char16_t* text) noexcept;
+  std::uint64_t RecordLongProgress(std::uint64_t call, const char16_t* text, std::uint32_t index,
+                                   std::uint32_t max) noexcept;
   bool Must(unsigned char* body, std::size_t size_bytes, Loss loss) noexcept;
   Stamp StampAt(std::uint64_t time_us) const noexcept;
 

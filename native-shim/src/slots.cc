@@ -51,6 +51,7 @@ void SessionSlot::SetSession(std::uint64_t session, std::uint64_t open_time_us) 
 }
 
 void SessionSlot::CountInner(Method method, std::uint64_t duration_us) noexcept {
+  if (duration_us == 0) return;
   Inner& inner = inner_[static_cast<std::uint32_t>(method) - 1];
   inner.us.fetch_add(duration_us, kRelaxed);
   std::uint64_t before = inner.max_us.load(kRelaxed);

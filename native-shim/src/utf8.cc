@@ -65,13 +65,17 @@ inline unsigned TrailingZeros(unsigned mask) noexcept {
 constexpr unsigned kBlockUnits = 8;
 constexpr std::size_t kBlockBytes = 2 * kBlockUnits;
 
-inline bool BlockInPage(const char* at) noexcept {
-  return (reinterpret_cast<std::uintptr_t>(at) & (kPageBytes - 1)) <= kPageBytes - kBlockBytes;
+// The last place for a block, which ends with the text and in the page of `at`.
+inline const char* LastBlock(const char* at, const char* end) noexcept {
+  const std::uintptr_t page_end = (reinterpret_cast<std::uintptr_t>(at) | (kPageBytes - 1)) + 1;
+  const char* const stop = reinterpret_cast<std::uintptr_t>(end) < page_end
+                               ? end
+                               : reinterpret_cast<const char*>(page_end);
+  return stop - kBlockBytes;
 }
 
-// Narrows 8 units into 8 bytes, and returns a bit for each that is the terminator or not ASCII,
-// with kAllAscii on top.
-constexpr unsigned kAllAscii = 0xff00;
+// Narrows 8 units into 8 bytes, and returns a bit for each that is ASCII and not the terminator.
+constexpr unsigned kAllAscii = 0xff;
 MAPISYNC_READS_BEHIND inline unsigned NarrowAscii(const char* at, char* out) noexcept {
   const __m128i units = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
   // What does not fit into a byte becomes 0xff, or 0 if it is negative as a signed number. So are
@@ -79,30 +83,29 @@ MAPISYNC_READS_BEHIND inline unsigned NarrowAscii(const char* at, char* out) noe
   const __m128i zero = _mm_setzero_si128();
   const __m128i bytes = _mm_packus_epi16(units, zero);
   _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
-  const __m128i others = _mm_or_si128(bytes, _mm_cmpeq_epi8(bytes, zero));
-  return static_cast<unsigned>(_mm_movemask_epi8(others));
+  return static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpgt_epi8(bytes, zero)));
 }
 
 #endif
 
 }  // namespace
 
-Utf8Result Utf8FromUtf16(const char16_t* text, std::uint32_t max_units, char* out) noexcept {
-  const char* at = reinterpret_cast<const char*>(text);
-  const char* const end = at + std::size_t{2} * max_units;
-  char* const start = out;
+namespace {
+
+// Goes on at any unit, with what stands before it already converted.
+Utf8Result Convert(const char* at, const char* end, char* const start, char* out) noexcept {
   std::uint32_t marks = 0;
   for (;;) {
 #if defined(MAPISYNC_SSE2)
-    while (end - at >= static_cast<std::ptrdiff_t>(kBlockBytes) && BlockInPage(at)) {
-      const unsigned others = NarrowAscii(at, out);
-      if (others == kAllAscii) {
+    for (const char* const last = LastBlock(at, end); at <= last;) {
+      const unsigned ascii = NarrowAscii(at, out);
+      if (ascii == kAllAscii) {
         at += kBlockBytes;
         out += kBlockUnits;
         continue;
       }
       // What was narrowed behind the first other unit is written over, or means nothing.
-      const unsigned count = TrailingZeros(others);
+      const unsigned count = TrailingZeros(~ascii);
       at += 2 * count;
       out += count;
       break;
@@ -144,6 +147,31 @@ Utf8Result Utf8FromUtf16(const char16_t* text, std::uint32_t max_units, char* ou
     } while (unit >= 0x80);
   }
   return {static_cast<std::uint32_t>(out - start), marks};
+}
+
+}  // namespace
+
+Utf8Result Utf8FromUtf16(const char16_t* text, std::uint32_t max_units, char* out) noexcept {
+  const char* at = reinterpret_cast<const char*>(text);
+  const char* const end = at + std::size_t{2} * max_units;
+  char* const start = out;
+#if defined(MAPISYNC_SSE2)
+  // Most texts are short, ASCII and within a page.
+  for (const char* const last = LastBlock(at, end); at <= last;) {
+    const unsigned ascii = NarrowAscii(at, out);
+    if (ascii == kAllAscii) {
+      at += kBlockBytes;
+      out += kBlockUnits;
+      continue;
+    }
+    const unsigned count = TrailingZeros(~ascii);
+    at += 2 * count;
+    out += count;
+    if (UnitAt(at) == 0) return {static_cast<std::uint32_t>(out - start), 0};
+    break;
+  }
+#endif
+  return Convert(at, end, start, out);
 }
 
 Text CutUtf8(Text text, std::uint32_t max_bytes) noexcept {

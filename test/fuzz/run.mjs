@@ -41,8 +41,8 @@ const PLANTED = {
   },
   utf8: {
     file: 'utf8.cc',
-    find: 'end - at >= static_cast<std::ptrdiff_t>(kBlockBytes) &&',
-    put: 'end - at >= static_cast<std::ptrdiff_t>(kBlockBytes - 2) &&',
+    find: 'return stop - kBlockBytes;',
+    put: 'return stop - (kBlockBytes - 2);',
   },
   stream: {
     file: 'delivery.cc',
