@@ -65,7 +65,7 @@ interface Rotation {
 /** So much is written at once. */
 const BATCH_BYTES = 1_048_576;
 /** One is written, and a few may wait: as many as a shim's window of errors fills. */
-const MAX_SPARE = 4;
+const MAX_SPARE = 8;
 
 export class Journal {
   readonly #options: JournalOptions;

@@ -39,6 +39,8 @@ class Delivery {
   std::uint64_t NextUs() const noexcept;
   // A back-off is running: nothing can be sent before NextUs().
   bool is_waiting() const noexcept { return phase_ == Phase::kWaiting; }
+  // While the pipe takes no more, what Event::Wait() can wait for.
+  std::intptr_t unsent() const noexcept { return pipe_.unsent(); }
   // Any thread. The daemon has proven itself and answered `hello`.
   bool is_connected() const noexcept { return connected_.load(std::memory_order_relaxed); }
   // The highest seq that was ever sent.

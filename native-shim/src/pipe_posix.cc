@@ -82,6 +82,10 @@ Pipe::State Pipe::Continue() noexcept {
   return State::kReady;
 }
 
+std::intptr_t Pipe::unsent() const noexcept {
+  return begin_ < end_ ? handle_.load(std::memory_order_relaxed) : kNoHandle;
+}
+
 int Pipe::Receive(void* buffer, std::size_t capacity) noexcept {
   const int fd = static_cast<int>(handle_.load(std::memory_order_relaxed));
   const ssize_t got = Retry([&] { return recv(fd, buffer, capacity, 0); });

@@ -96,6 +96,11 @@ Pipe::State Pipe::Continue() noexcept {
   return whole ? State::kReady : State::kBroken;
 }
 
+std::intptr_t Pipe::unsent() const noexcept {
+  if (begin_ == end_) return kNoHandle;
+  return AsValue(reinterpret_cast<const OVERLAPPED*>(&write_)->hEvent);
+}
+
 int Pipe::Receive(void* buffer, std::size_t capacity) noexcept {
   const HANDLE pipe = AsHandle(handle_.load(std::memory_order_relaxed));
   DWORD there = 0;

@@ -59,15 +59,23 @@ void PinModule() noexcept;
 [[nodiscard]] bool OnForkInChild(void (*child)()) noexcept;
 void SleepMs(std::uint32_t ms) noexcept;
 
+// What is no open file or pipe. 0 on Windows, since what is all zero takes no room in a binary.
+#ifdef _WIN32
+inline constexpr std::intptr_t kNoHandle = 0;
+#else
+inline constexpr std::intptr_t kNoHandle = -1;
+#endif
+
 // Wakes one waiting thread. Set() may make a system call.
 class Event {
  public:
   static constexpr std::uint32_t kForever = 0xffffffff;
   [[nodiscard]] bool Init() noexcept;
   void Set() noexcept;
-  // Returns after Set() or after so many milliseconds, whatever comes first. Waits of a millisecond
-  // take about a millisecond, on Windows too where it has timers for that.
-  void Wait(std::uint32_t ms) noexcept;
+  // Returns after Set(), after so many milliseconds, or once a Pipe::unsent() is worth a
+  // Continue(), whatever comes first. Waits of a millisecond take about a millisecond, on Windows
+  // too where it has timers for that.
+  void Wait(std::uint32_t ms, std::intptr_t unsent = kNoHandle) noexcept;
 
  private:
 #ifdef _WIN32
@@ -80,13 +88,10 @@ class Event {
 
 // --- Where things lie ---
 
-// What is no open file or pipe. 0 on Windows, since what is all zero takes no room in a binary.
 #ifdef _WIN32
 using PathChar = wchar_t;
-inline constexpr std::intptr_t kNoHandle = 0;
 #else
 using PathChar = char;
-inline constexpr std::intptr_t kNoHandle = -1;
 #endif
 struct Path {
   static constexpr std::size_t kMaxChars = 1024;  // With the zero.
@@ -160,6 +165,8 @@ class Pipe {
   State Send(std::size_t size_bytes) noexcept;
   // Goes on with it.
   State Continue() noexcept;
+  // While a Send() is pending, what Event::Wait() can wait for; else kNoHandle.
+  std::intptr_t unsent() const noexcept;
   // Takes what is there. Returns the number of bytes, 0 if there is nothing now, -1 if broken.
   int Receive(void* buffer, std::size_t capacity) noexcept;
   void Close() noexcept;

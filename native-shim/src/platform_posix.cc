@@ -168,9 +168,11 @@ void Event::Set() noexcept {
   (void)ignored;
 }
 
-void Event::Wait(std::uint32_t ms) noexcept {
-  pollfd waited = {fds_[0], POLLIN, 0};
-  if (poll(&waited, 1, ms == kForever ? -1 : static_cast<int>(ms)) <= 0) return;
+void Event::Wait(std::uint32_t ms, std::intptr_t unsent) noexcept {
+  // One that is negative is not looked at.
+  pollfd waited[] = {{fds_[0], POLLIN, 0}, {static_cast<int>(unsent), POLLOUT, 0}};
+  if (poll(waited, 2, ms == kForever ? -1 : static_cast<int>(ms)) <= 0) return;
+  if (waited[0].revents == 0) return;
   char bytes[64];
   while (read(fds_[0], bytes, sizeof bytes) == sizeof bytes) {
   }

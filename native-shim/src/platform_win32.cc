@@ -119,17 +119,19 @@ bool Event::Init() noexcept {
 
 void Event::Set() noexcept { SetEvent(event_); }
 
-void Event::Wait(std::uint32_t ms) noexcept {
+void Event::Wait(std::uint32_t ms, std::intptr_t unsent) noexcept {
   static_assert(kForever == INFINITE, "Passed on as it is");
+  HANDLE handles[3] = {event_};
+  DWORD count = 1;
+  if (unsent != kNoHandle) handles[count++] = reinterpret_cast<HANDLE>(unsent);
   LARGE_INTEGER due;
   due.QuadPart = -static_cast<LONGLONG>(ms) * 10000;  // Relative, in units of 100 ns.
-  if (ms == kForever || timer_ == nullptr ||
-      !SetWaitableTimer(timer_, &due, 0, nullptr, nullptr, FALSE)) {
-    WaitForSingleObject(event_, ms);
-    return;
+  if (ms != kForever && timer_ != nullptr &&
+      SetWaitableTimer(timer_, &due, 0, nullptr, nullptr, FALSE)) {
+    handles[count++] = timer_;
+    ms = INFINITE;
   }
-  const HANDLE handles[] = {event_, timer_};
-  WaitForMultipleObjects(2, handles, FALSE, INFINITE);
+  WaitForMultipleObjects(count, handles, FALSE, ms);
 }
 
 }  // namespace mapisync

@@ -33,7 +33,10 @@ void Worker::Wake() noexcept { event_.Set(); }
 
 void Worker::Run(void* self) noexcept {
   auto* const worker = static_cast<Worker*>(self);
-  for (;;) worker->event_.Wait(worker->Poll(NowUs(), WallUs()));
+  for (;;) {
+    const std::uint32_t ms = worker->Poll(NowUs(), WallUs());
+    worker->event_.Wait(ms, worker->delivery_.unsent());
+  }
 }
 
 std::uint32_t Worker::Poll(std::uint64_t now_us, std::uint64_t wall_us) noexcept {

@@ -96,6 +96,50 @@ void WaitsForEventOrTime() {
   setter.join();
 }
 
+void WaitsForAPipeToTakeMore() {
+  ScratchDir scratch;
+  const std::string name = TestPipe::NameFor(scratch.path(), 7);
+  TestPipe daemon;
+  daemon.Listen(name);
+  mapisync::Pipe pipe;
+  CHECK(pipe.Connect(name.c_str()) == mapisync::Pipe::State::kReady);
+  while (!daemon.Accept()) mapisync::SleepMs(1);
+  CHECK_EQ(pipe.unsent(), mapisync::kNoHandle);
+  mapisync::Pipe::State state = mapisync::Pipe::State::kReady;
+  while (state == mapisync::Pipe::State::kReady) state = pipe.Send(mapisync::Pipe::kOutBytes);
+  CHECK(state == mapisync::Pipe::State::kPending);
+
+  // Nobody reads: time alone ends the wait.
+  mapisync::Event event;
+  CHECK(event.Init());
+  std::uint64_t before = mapisync::NowUs();
+  event.Wait(50, pipe.unsent());
+  CHECK(mapisync::NowUs() - before >= 40000);
+  CHECK(pipe.Continue() == mapisync::Pipe::State::kPending);
+
+  // Somebody reads: no wait takes its time, and all of it gets through.
+  std::vector<char> bytes(2 * mapisync::Pipe::kOutBytes);
+  std::thread reader([&] {
+    mapisync::SleepMs(20);
+    for (int idle = 0; idle < 200; mapisync::SleepMs(1)) {
+      const int got = daemon.Read(bytes.data(), bytes.size());
+      idle = got > 0 ? 0 : idle + 1;
+    }
+  });
+  before = mapisync::NowUs();
+  while (state == mapisync::Pipe::State::kPending) {
+    event.Wait(10000, pipe.unsent());
+    state = pipe.Continue();
+  }
+  CHECK(state == mapisync::Pipe::State::kReady);
+  CHECK(mapisync::NowUs() - before < 5000000);
+  CHECK_EQ(pipe.unsent(), mapisync::kNoHandle);
+  reader.join();
+  pipe.Close();
+  daemon.HangUp();
+  daemon.StopListening();
+}
+
 void JudgesTheStateDirectory() {
   ScratchDir scratch;
   const fs::path root = scratch.path();
@@ -618,6 +662,7 @@ int main(int count, char** arguments) {
   return check::Run({
       {"The platform tells time and threads", TellsTimeAndThreads},
       {"Event waits for a set or for time", WaitsForEventOrTime},
+      {"Event waits for a pipe to take more", WaitsForAPipeToTakeMore},
       {"FindStateDir() judges the state directory", JudgesTheStateDirectory},
       {"ReadEndpointFile() reads only a private file", ReadsOnlyAPrivateEndpointFile},
       {"CreateRingFile() makes a ring file", MakesARingFile},

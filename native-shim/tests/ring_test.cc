@@ -1,6 +1,7 @@
 #include "ring.h"
 
 #include <atomic>
+#include <cstring>
 #include <random>
 #include <string>
 #include <thread>
@@ -88,6 +89,32 @@ void GoesRoundAndRound() {
   CHECK(next > 10000);
   Drain(t.ring, &at);
   CHECK(t.AllFreeIsZero());
+}
+
+void HoldsTheBodyAndZerosBehindIt() {
+  for (std::uint32_t size = 26; size < 400; size++) {
+    TestRing t(4096);
+    std::vector<unsigned char> body;
+    while (body.size() < size + kFillBehindBytes) {
+      body.push_back(static_cast<unsigned char>(0x90 + body.size() % 7));
+    }
+    CHECK_EQ(t.ring.Append(body.data(), size, Room::kMust), std::uint64_t{1});
+    body.resize(size);
+    body.resize(RecordUnits(size) * 8 - kRecordHeaderBytes + 64);
+    const auto* const found = reinterpret_cast<const unsigned char*>(t.words());
+    CHECK(std::memcmp(found + kRecordHeaderBytes, body.data(), body.size()) == 0);
+  }
+  TestRing t(4096);
+  for (std::uint32_t store = 1; store < 40; store++) {
+    const std::string name(store, 'x');
+    const std::uint32_t at = t.ring.tail().unit();
+    CHECK(t.ring.AppendOpen({}, {Attach::kSink, false, 0, {}, {name.data(), store}, 7, false},
+                            nullptr) != 0);
+    const std::uint32_t behind = kRecordHeaderBytes + Word{t.words()[at]}.size_bytes();
+    for (std::uint32_t i = behind; i < RecordUnits(behind - kRecordHeaderBytes) * 8; i++) {
+      CHECK_EQ(+reinterpret_cast<const unsigned char*>(t.words() + at)[i], 0);
+    }
+  }
 }
 
 void StopsWhereItsRoomEnds() {
@@ -457,6 +484,7 @@ int main() {
       {"Format() writes the header", mapisync::WritesTheHeader},
       {"records come out in order", mapisync::HandsOutInOrder},
       {"records of any size go round and round", mapisync::GoesRoundAndRound},
+      {"a record holds its body and zeros behind it", mapisync::HoldsTheBodyAndZerosBehindIt},
       {"Append() stops at the watermark and at the end", mapisync::StopsWhereItsRoomEnds},
       {"Append() limits the size", mapisync::LimitsTheSize},
       {"Append() pads the end", mapisync::PadsTheEnd},

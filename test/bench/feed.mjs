@@ -7,8 +7,7 @@ import { load } from './support.mjs';
 const { connect } = await load('daemon/platform/connect.js');
 const { FrameReader } = await load('protocol/wire/frame-reader.js');
 const { decodeDaemonFrame } = await load('protocol/wire/decode.js');
-
-const WINDOW_BYTES = 262_144;
+const { WINDOW_BYTES } = await load('protocol/wire/limits.js');
 
 /** Sends all of `made` on `socket`; `acknowledged` is called with a seq by whoever reads the socket. */
 function windowed(socket, made) {
