@@ -22,7 +22,7 @@ export type FromWorker =
   | { readonly type: 'status'; readonly exports: readonly ExportStatus[] };
 
 /** Of this thread: where processors are scarce, whoever takes frames goes first. */
-const NICE = 10;
+const NICE = 15;
 
 async function serve(setup: WorkerSetup, port: MessagePort): Promise<void> {
   // Elsewhere it would be the whole process's.
