@@ -6,8 +6,8 @@
  */
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { root } from '../../bin/places.mjs';
+import { optionsOf } from '../options.mjs';
 import { Adopted } from './adopted.mjs';
 import { compileForMingw32, compileForMsvc } from './source.mjs';
 import { Failed, linux, run, scratch, windows, windows32, windowsBoth } from './systems.mjs';
@@ -15,9 +15,7 @@ import { makeDebian } from './wine32.mjs';
 
 const MAX_PACKAGE_BYTES = 5 * 1000 * 1000;
 
-const { values: options } = parseArgs({
-  options: { x86: { type: 'boolean', default: false }, tarball: { type: 'string' } },
-});
+const { values: options } = optionsOf('adopt', { x86: '', tarball: 'FILE' });
 const say = (text) => process.stderr.write(`${text}\n`);
 let passed = 0;
 let failed = 0;

@@ -1,12 +1,12 @@
 /**
- * Runs the benchmarks: `npm run bench -- [--only PART] [--quick] [--json FILE]`.
+ * Runs the benchmarks: `npm run bench -- [--only PART,...] [--quick] [--json FILE]`.
  *
  * A part is a module that exports `run({ size, say })` and resolves with `{ metrics, failures? }`: numbers
  * by name, in groups, and what makes them no measurement. `size` is `full`, `quick`, or, for the test
  * that sees whether all of it still runs, `smoke`.
  */
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { optionsOf } from '../options.mjs';
 
 const PARTS = {
   caller: () => import('./caller.mjs'),
@@ -20,33 +20,18 @@ const PARTS = {
 };
 
 const say = (text) => process.stdout.write(`${text}\n`);
-function refuse(text) {
-  process.stderr.write(`bench: ${text}\n`);
-  process.exit(2);
-}
-
-let options;
-try {
-  options = parseArgs({
-    options: {
-      json: { type: 'string' },
-      only: { type: 'string' },
-      quick: { type: 'boolean', default: false },
-      smoke: { type: 'boolean', default: false },
-    },
-  }).values;
-} catch (error) {
-  refuse(`${error.message}; expected --only PART, --quick, --json FILE`);
-}
-if (options.only !== undefined && !Object.hasOwn(PARTS, options.only)) {
-  refuse(`Unknown part "${options.only}": expected one of ${Object.keys(PARTS).join(', ')}`);
-}
+const { values: options } = optionsOf('bench', {
+  only: Object.keys(PARTS),
+  quick: '',
+  smoke: '',
+  json: 'FILE',
+});
 const size = options.smoke ? 'smoke' : options.quick ? 'quick' : 'full';
 
 const results = {};
 const failures = [];
 for (const [name, load] of Object.entries(PARTS)) {
-  if (options.only !== undefined && options.only !== name) continue;
+  if (options.only && !options.only.includes(name)) continue;
   say(`== ${name}`);
   const { run } = await load();
   const part = await run({ size, say });

@@ -6,7 +6,7 @@
  */
 import { rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
+import { optionsOf } from '../options.mjs';
 import { buildProducer, copyDaemon, EAGER } from './build.mjs';
 import { NAMED_CASES, NAMED_CRASH_STATES } from './cases.mjs';
 import { runCrashStates } from './crash-states.mjs';
@@ -20,42 +20,26 @@ import { whyNoWine } from './wine.mjs';
 const KILLS_A_ROUND = 100;
 const HOST_KILLS_A_ROUND = 250;
 
-const { values } = parseArgs({
-  options: {
-    'daemon-kills': { type: 'string' },
-    'host-kills': { type: 'string' },
-    schedule: { type: 'string' },
-    seed: { type: 'string' },
-    jobs: { type: 'string' },
-    json: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    wine: { type: 'boolean', default: false },
-    mutants: { type: 'boolean', default: false },
-    'survive-unit': { type: 'boolean', default: false },
-    'crash-states': { type: 'boolean', default: false },
-    'full-disk': { type: 'boolean', default: false },
-    keep: { type: 'boolean', default: false },
-    seeds: { type: 'string' },
-    only: { type: 'string' },
-  },
-});
-
-const number = (name, otherwise) => {
-  const text = values[name];
-  if (text === undefined) return otherwise;
-  if (!/^[0-9]+$/.test(text)) {
-    process.stderr.write(`Cannot run: --${name} wants a number, got "${text}"\n`);
-    process.exit(2);
-  }
-  return Number(text);
-};
 const known = [...Object.keys(SCHEDULES), ...Object.keys(HOST_SCHEDULES)];
-const names = values.schedule ? values.schedule.split(',') : known;
-for (const name of names) {
-  if (known.includes(name)) continue;
-  process.stderr.write(`Cannot run: no schedule "${name}"; expected some of ${known.join(', ')}\n`);
-  process.exit(2);
-}
+const { values } = optionsOf('fault', {
+  'daemon-kills': 'N',
+  'host-kills': 'N',
+  schedule: known,
+  seed: 'N',
+  jobs: 'N',
+  json: 'FILE',
+  quick: '',
+  wine: '',
+  mutants: '',
+  'survive-unit': '',
+  'crash-states': '',
+  'full-disk': '',
+  keep: '',
+  seeds: 'N',
+  only: 'TEXT',
+});
+const number = (name, otherwise) => values[name] ?? otherwise;
+const names = values.schedule ?? known;
 const seed = number('seed', Math.floor(Math.random() * 2 ** 31));
 // Most of a round is waiting.
 const jobs = Math.max(1, number('jobs', availableParallelism() + 1));

@@ -3,24 +3,12 @@
  * figures; `missing`, `strange`, `twice` and `lost_notes` must be 0.
  */
 import { spawnSync } from 'node:child_process';
-import { parseArgs } from 'node:util';
+import { optionsOf } from '../options.mjs';
 import * as cost from './cost.mjs';
 import * as nats from './nats.mjs';
 import * as otlp from './otlp.mjs';
 import { has, part } from './shippers.mjs';
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string' },
-    seed: { type: 'string' },
-    count: { type: 'string' },
-    kills: { type: 'string' },
-  },
-});
-const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
-const count = Number(values.count ?? (values.quick ? 4000 : 50_000));
-const kills = Number(values.kills ?? (values.quick ? 2 : 10));
 const PARTS = {
   cost: { run: cost.run, isHere: () => process.platform === 'linux', isLong: true },
   nats: { run: nats.run, isHere: () => !spawnSync('nats-server', ['--version']).error },
@@ -28,6 +16,16 @@ const PARTS = {
   rsyslog: { ...part('rsyslog'), isHere: () => has('rsyslog') },
   'syslog-ng': { ...part('syslog-ng'), isHere: () => has('syslog-ng') },
 };
+const { values } = optionsOf('fleet', {
+  quick: '',
+  only: Object.keys(PARTS),
+  seed: 'N',
+  count: 'N',
+  kills: 'N',
+});
+const seed = values.seed ?? Math.floor(Math.random() * 1e9);
+const count = values.count ?? (values.quick ? 4000 : 50_000);
+const kills = values.kills ?? (values.quick ? 2 : 10);
 const WRONG = ['missing', 'strange', 'twice', 'lost_notes'];
 
 let passed = 0;
@@ -35,7 +33,7 @@ let failed = 0;
 process.stdout.write(`seed ${seed}, ${count} records, ${kills} kills\n`);
 for (const [name, { run, isHere, isLong }] of Object.entries(PARTS)) {
   if (isLong && values.quick) continue;
-  if (values.only !== undefined && !values.only.split(',').includes(name)) continue;
+  if (values.only && !values.only.includes(name)) continue;
   if (!isHere()) {
     process.stderr.write(`SKIPPED: ${name} is not installed\n`);
     if (process.env.MAPISYNC_REQUIRE === 'all') failed += 1;

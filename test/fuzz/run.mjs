@@ -9,9 +9,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { root } from '../../bin/native.mjs';
 import { copyDaemon, edit } from '../fault/build.mjs';
+import { optionsOf } from '../options.mjs';
 import { keepInputs, unpackInputs } from './corpus.mjs';
 import { compare, SHARED } from './differential.mjs';
 import { buildDescriber, buildFuzzer, CLANG_ADVICE, hasClang } from './native.mjs';
@@ -61,32 +61,17 @@ const SILENT_MS = 60_000;
 /** In which a planted bug must be found. */
 const PLANTED_SECONDS = 120;
 
-const { values } = parseArgs({
-  options: {
-    target: { type: 'string' },
-    seconds: { type: 'string' },
-    count: { type: 'string' },
-    seed: { type: 'string' },
-    keep: { type: 'boolean', default: false },
-    quick: { type: 'boolean', default: false },
-  },
-});
-const number = (name, otherwise) => {
-  const text = values[name];
-  if (text === undefined) return otherwise;
-  if (!/^[0-9]+$/.test(text)) {
-    process.stderr.write(`Cannot run: --${name} wants a number, got "${text}"\n`);
-    process.exit(2);
-  }
-  return Number(text);
-};
 const all = [...new Set([...Object.keys(PLANTED), ...Object.keys(TARGETS)])];
-const wanted = values.target?.split(',') ?? all;
-for (const name of wanted) {
-  if (all.includes(name)) continue;
-  process.stderr.write(`Cannot run: no target "${name}"; expected some of ${all.join(', ')}\n`);
-  process.exit(2);
-}
+const { values } = optionsOf('fuzz', {
+  target: all,
+  seconds: 'N',
+  count: 'N',
+  seed: 'N',
+  keep: '',
+  quick: '',
+});
+const number = (name, otherwise) => values[name] ?? otherwise;
+const wanted = values.target ?? all;
 const seed = number('seed', Math.floor(Math.random() * 2 ** 31));
 const seconds = number('seconds', values.quick ? 3 : 60);
 const count = number('count', values.quick ? 400_000 : 5_000_000);
