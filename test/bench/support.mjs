@@ -109,13 +109,16 @@ export function report(say, title, found, { base, unit = '', digits = 0 } = {}) 
   say(`  A fixed loop before each round took ${fast} to ${slow} ms`);
 }
 
-/** Starts a daemon of its own beside us. `command` and `env`: for another system. */
-export async function startDaemon(state, { command, args = [], env = {} } = {}) {
+/** Starts a daemon of its own beside us. `command`, `env` and `stderr`: for another system. */
+export async function startDaemon(
+  state,
+  { command, args = [], env = {}, stderr = 'inherit' } = {},
+) {
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const run = ['daemon', 'run', '--state-dir', state];
   const [program, ...rest] = command ?? [process.execPath, ...args, cli, ...run];
   const child = spawn(program, rest, {
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: ['ignore', 'ignore', stderr],
     env: { ...process.env, ...env },
   });
   const ended = new Promise((resolve) => child.on('close', resolve));

@@ -1,5 +1,6 @@
 /** Part `wine`: the x64 DLL and the daemon of Windows, as Wine plays it, over a named pipe. */
 import { spawnSync } from 'node:child_process';
+import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../../bin/native.mjs';
 import { whyNoWine } from '../fault/wine.mjs';
@@ -43,7 +44,9 @@ export async function run({ size, say }) {
     const state = join(folder, 'state');
     const host = compile('host', { target });
     const command = daemon('run', '--state-dir', windows(state));
-    const running = await startDaemon(state, { command, env });
+    // Node under Wine cannot write to a pipe of this system, which our own may be.
+    const stderr = openSync(join(folder, 'daemon.stderr'), 'w');
+    const running = await startDaemon(state, { command, env, stderr });
     const rates = [];
     try {
       for (let i = 0; i < ROUNDS; i++) {
