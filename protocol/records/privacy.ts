@@ -64,8 +64,10 @@ export function privacyOf(policy: TextPolicy, token: (text: string) => string): 
   if (policy === 'plain') return ({ state: _, ...record }) => record;
   const hide = policy === 'token' ? token : (): string => '';
   return (record) => {
-    const hidden = hideMembers(record, KNOWN, hide) as unknown as FinishedRecord;
-    return { ...hidden, msg: sentence(record), host: { name: token(record.host.name) } };
+    const hidden = hideMembers(record, KNOWN, hide);
+    hidden.msg = sentence(record);
+    hidden.host = { name: token(record.host.name) };
+    return hidden as unknown as FinishedRecord;
   };
 }
 
@@ -78,8 +80,9 @@ function hideMembers(
   hide: (text: string) => string,
 ): Record<string, unknown> {
   const copy: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(object)) {
+  for (const name of Object.keys(object)) {
     if (field === KNOWN && LEFT_OUT.has(name)) continue;
+    const value = (object as Record<string, unknown>)[name];
     const hidden = hideTexts(value, field?.members.get(name), hide);
     if (hidden !== undefined) copy[name] = hidden;
   }
