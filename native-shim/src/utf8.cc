@@ -86,30 +86,31 @@ MAPISYNC_READS_BEHIND inline unsigned NarrowAscii(const char* at, char* out) noe
   return static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpgt_epi8(bytes, zero)));
 }
 
+// Goes on to the first unit that is no ASCII, or behind which no block fits. What was narrowed
+// behind it means nothing.
+inline void NarrowBlocks(const char** at, const char* end, char** out) noexcept {
+  const char* const last = LastBlock(*at, end);
+  while (*at <= last) {
+    const unsigned ascii = NarrowAscii(*at, *out);
+    if (ascii != kAllAscii) {
+      const unsigned count = TrailingZeros(~ascii);
+      *at += 2 * count;
+      *out += count;
+      return;
+    }
+    *at += kBlockBytes;
+    *out += kBlockUnits;
+  }
+}
+
 #endif
-
-}  // namespace
-
-namespace {
 
 // Goes on at any unit, with what stands before it already converted.
 Utf8Result Convert(const char* at, const char* end, char* const start, char* out) noexcept {
   std::uint32_t marks = 0;
   for (;;) {
 #if defined(MAPISYNC_SSE2)
-    for (const char* const last = LastBlock(at, end); at <= last;) {
-      const unsigned ascii = NarrowAscii(at, out);
-      if (ascii == kAllAscii) {
-        at += kBlockBytes;
-        out += kBlockUnits;
-        continue;
-      }
-      // What was narrowed behind the first other unit is written over, or means nothing.
-      const unsigned count = TrailingZeros(~ascii);
-      at += 2 * count;
-      out += count;
-      break;
-    }
+    NarrowBlocks(&at, end, &out);
 #endif
     if (at == end) {
       if (UnitAt(at) != 0) marks |= kMarkCut;
@@ -157,19 +158,8 @@ Utf8Result Utf8FromUtf16(const char16_t* text, std::uint32_t max_units, char* ou
   char* const start = out;
 #if defined(MAPISYNC_SSE2)
   // Most texts are short, ASCII and within a page.
-  for (const char* const last = LastBlock(at, end); at <= last;) {
-    const unsigned ascii = NarrowAscii(at, out);
-    if (ascii == kAllAscii) {
-      at += kBlockBytes;
-      out += kBlockUnits;
-      continue;
-    }
-    const unsigned count = TrailingZeros(~ascii);
-    at += 2 * count;
-    out += count;
-    if (UnitAt(at) == 0) return {static_cast<std::uint32_t>(out - start), 0};
-    break;
-  }
+  NarrowBlocks(&at, end, &out);
+  if (UnitAt(at) == 0) return {static_cast<std::uint32_t>(out - start), 0};
 #endif
   return Convert(at, end, start, out);
 }
