@@ -10,7 +10,7 @@ import { root } from '../../bin/places.mjs';
 import { optionsOf } from '../options.mjs';
 import { Adopted } from './adopted.mjs';
 import { compileForMingw32, compileForMsvc } from './source.mjs';
-import { Failed, linux, run, scratch, windows, windows32, windowsBoth } from './systems.mjs';
+import { Failed, linux, run, scratch, stay, windows, windows32, windowsBoth } from './systems.mjs';
 import { makeDebian } from './wine32.mjs';
 
 const MAX_PACKAGE_BYTES = 5 * 1000 * 1000;
@@ -88,6 +88,7 @@ async function on32(tarball) {
   const wine = await step('a Debian with 32-bit Wine', async () => {
     makeDebian();
     await run(...windows32.native('wineboot'), { env: windows32.env });
+    stay(windows32);
   });
   if (!wine) return;
   const tests = join(root, 'dist', 'native', 'win-x86', 'tests');

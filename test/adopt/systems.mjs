@@ -1,12 +1,13 @@
 /** How programs are run: here, on Windows as Wine plays it, and in the Debian of wine32.mjs. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { root } from '../../bin/places.mjs';
 import { enter } from './wine32.mjs';
 
 const RUN_TIMEOUT_MS = 300_000;
+const STAY_MS = 3_600_000;
 
 export const scratch = mkdtempSync(join(tmpdir(), 'mapisync-adopt-'));
 
@@ -117,3 +118,16 @@ export const windows32 = windowsSystem({
   node: cached('wine32', 'node'),
   ...inDebian,
 });
+
+/**
+ * Keeps a program running until this process ends: the last one of a prefix takes Wine's server with it, and with
+ * that whatever starts at that moment.
+ */
+export function stay({ node, env }) {
+  const script = join(scratch, 'stay.mjs');
+  writeFileSync(script, `setTimeout(() => {}, ${STAY_MS});`);
+  const [command, args] = node(script);
+  const child = spawn(command, args, { stdio: 'ignore', env: { ...process.env, ...env } });
+  child.unref();
+  process.on('exit', () => child.kill('SIGKILL'));
+}
