@@ -19,7 +19,7 @@ export const MAX_RINGS = 4096;
 export const RING_WATERMARK_DAYS = 7;
 /** What waits in memory for one peer that does not read. */
 export const MAX_BUFFERED_BYTES = 131_072;
-/** While frames keep coming, so much is acknowledged at once: shims of 0.1.0 send twice that ahead. */
+/** While frames keep coming, so much is acknowledged at once: an eighth of what a shim sends ahead. */
 export const ACK_BYTES = 131_072;
 /** Records that a client may be behind, in the journal's files. Above that it is told so and cut. */
 export const MAX_CLIENT_BACKLOG_BYTES = 4_194_304;

@@ -1,16 +1,20 @@
 /** The options of the long runs, such as `npm run fault -- --seed 7`. */
 import { parseArgs } from 'node:util';
 
-const INTEGER = /^[0-9]+$/;
-const DECIMAL = /^[0-9]+(\.[0-9]+)?$/;
+/** What stands for a number, and what may. */
+const NUMBERS = {
+  N: { form: /^[0-9]+$/, what: 'a whole number' },
+  COUNT: { form: /^[0-9]*[1-9][0-9]*$/, what: 'a whole number above 0' },
+  MINUTES: { form: /^(?=.*[1-9])[0-9]+(\.[0-9]+)?$/, what: 'a number above 0' },
+};
 
 /**
  * Reads the options of this process. What it cannot take ends it with 2 and says what there is; so does
  * `--help`, with 0.
  *
  * @param name of the run
- * @param wants by option: '' for a switch, 'N' for a whole number, 'MINUTES' for any, a list of what may
- *   stand in it, separated by commas, or what to call a text
+ * @param wants by option: '' for a switch, a name of `NUMBERS`, a list of what may stand in it, separated by
+ *   commas, or what to call a text
  * @param words what may stand before the options, if anything
  * @returns the values by option: those of lists are lists; and the first word
  */
@@ -50,12 +54,10 @@ export function optionsOf(name, wants, words) {
       if (unknown === undefined) continue;
       refuse(`--${option} got "${unknown}", expected some of ${want.join(', ')}`);
     }
-    if (want === 'N' || want === 'MINUTES') {
-      if (!(want === 'N' ? INTEGER : DECIMAL).test(text)) {
-        refuse(`--${option} wants a number, got "${text}"`);
-      }
-      values[option] = Number(text);
-    }
+    const number = NUMBERS[want];
+    if (!number) continue;
+    if (!number.form.test(text)) refuse(`--${option} wants ${number.what}, got "${text}"`);
+    values[option] = Number(text);
   }
   return { values, word };
 }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 
 const program = `import { optionsOf } from ${JSON.stringify(new URL('options.mjs', import.meta.url).href)};
-const wants = { seed: 'N', minutes: 'MINUTES', only: ['one', 'two'], file: 'FILE', quick: '' };
+const wants = { seed: 'N', pairs: 'COUNT', minutes: 'MINUTES', only: ['one', 'two'], file: 'FILE', quick: '' };
 const words = process.env.WORDS?.split(',');
 process.stdout.write(JSON.stringify(optionsOf('try', wants, words)));`;
 
@@ -17,10 +17,10 @@ const read = (args: readonly string[], words?: string) => {
 };
 
 test('gives numbers, lists, texts and switches', () => {
-  const args = '--seed 7 --minutes 1.5 --only two,one --file x.json --quick'.split(' ');
+  const args = '--seed 0 --pairs 10 --minutes 0.5 --only two,one --file x.json --quick'.split(' ');
   const { stdout } = read(args);
   expect(JSON.parse(stdout)).toEqual({
-    values: { seed: 7, minutes: 1.5, only: ['two', 'one'], file: 'x.json', quick: true },
+    values: { seed: 0, pairs: 10, minutes: 0.5, only: ['two', 'one'], file: 'x.json', quick: true },
   });
   expect(JSON.parse(read(['soak', '--seed', '1'], 'soak,hunt').stdout)).toEqual({
     values: { seed: 1 },
@@ -29,8 +29,10 @@ test('gives numbers, lists, texts and switches', () => {
 });
 
 test.for([
-  ['--seed', '1.5', '--seed wants a number, got "1.5"'],
-  ['--minutes', 'long', '--minutes wants a number, got "long"'],
+  ['--seed', '1.5', '--seed wants a whole number, got "1.5"'],
+  ['--pairs', '0', '--pairs wants a whole number above 0, got "0"'],
+  ['--minutes', 'long', '--minutes wants a number above 0, got "long"'],
+  ['--minutes', '0.0', '--minutes wants a number above 0, got "0.0"'],
   ['--only', 'one,three', '--only got "three", expected some of one, two'],
   ['--sed', '7', "Unknown option '--sed'"],
   ['hunt', 'it', 'got "it" too much'],
@@ -38,7 +40,7 @@ test.for([
   const { status, stdout, stderr } = read([option!, value!]);
   expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
   expect(stderr).toBe(
-    `Cannot run try: ${why}\nUsage: npm run try -- [--seed N] [--minutes MINUTES] [--only NAME,...] [--file FILE] [--quick]\n`,
+    `Cannot run try: ${why}\nUsage: npm run try -- [--seed N] [--pairs COUNT] [--minutes MINUTES] [--only NAME,...] [--file FILE] [--quick]\n`,
   );
 });
 

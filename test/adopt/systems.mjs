@@ -119,10 +119,7 @@ export const windows32 = windowsSystem({
   ...inDebian,
 });
 
-/**
- * Keeps a program running until this process ends: the last one of a prefix takes Wine's server with it, and with
- * that whatever starts at that moment.
- */
+/** Keeps a program running until this process ends. bin/make.mjs does so for the other Wine, and says why. */
 export function stay({ node, env }) {
   const script = join(scratch, 'stay.mjs');
   writeFileSync(script, `setTimeout(() => {}, ${STAY_MS});`);

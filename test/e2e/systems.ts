@@ -107,7 +107,7 @@ const wineEnv = {
   NODE_SKIP_PLATFORM_CHECK: '1',
 };
 
-function whyNoWine(): string | undefined {
+export function whyNoWine(): string | undefined {
   if (spawnSync('wine', ['--version'], { stdio: 'ignore' }).status !== 0) {
     return 'Wine is missing: sudo apt-get install wine wine64';
   }

@@ -20,7 +20,7 @@ const { values } = optionsOf('fleet', {
   quick: '',
   only: Object.keys(PARTS),
   seed: 'N',
-  count: 'N',
+  count: 'COUNT',
   kills: 'N',
 });
 const seed = values.seed ?? Math.floor(Math.random() * 1e9);

@@ -64,8 +64,8 @@ const PLANTED_SECONDS = 120;
 const all = [...new Set([...Object.keys(PLANTED), ...Object.keys(TARGETS)])];
 const { values } = optionsOf('fuzz', {
   target: all,
-  seconds: 'N',
-  count: 'N',
+  seconds: 'COUNT',
+  count: 'COUNT',
   seed: 'N',
   keep: '',
   quick: '',

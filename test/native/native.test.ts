@@ -13,7 +13,7 @@ describe.each(systems)('native tests on $name', (system) => {
   test.for(programs)('%s', { timeout: 120_000 }, async (name, { skip }) => {
     const ran = await runProgram(system, join(folder, name), [], { scratch: scratchFolder() })
       .ended;
-    const report = `${ran.stdout}\n${ran.stderr}`;
+    const report = `${ran.signal ?? ''}\n${ran.stdout}\n${ran.stderr}`;
     expect(ran.code, report).toBe(0);
     // Such as what needs fork(): said by the program itself.
     const [skipped] = /^Skipped: .*$/m.exec(report) ?? [];

@@ -19,7 +19,7 @@ const parts = {
 };
 const { values, word } = optionsOf(
   'security',
-  { minutes: 'MINUTES', pairs: 'N', attempts: 'N', only: 'TEXT' },
+  { minutes: 'MINUTES', pairs: 'COUNT', attempts: 'COUNT', only: 'TEXT' },
   Object.keys(parts),
 );
 const { problems, ...result } = await parts[word]();
