@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "hazards.h"
 #include "platform.h"
 #include "utf8.h"
 
@@ -55,6 +56,7 @@ Callback* Callback::Create(const Settings& settings, const mapisync_mapisib* sib
   const std::size_t sib_bytes = sib == nullptr ? 0 : sib->ulSize;
   void* const memory = std::malloc(sizeof(Callback) + sib_bytes);
   if (memory == nullptr) return nullptr;
+  Hazard::Begin();
   auto* const callback = new (memory) Callback(settings);
   if (sib != nullptr) {
     std::memcpy(static_cast<void*>(callback->sib()), sib, sib_bytes);
@@ -118,9 +120,15 @@ void Callback::Hold() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); 
 std::uint32_t Callback::Drop() noexcept {
   const std::uint32_t left = refs_.fetch_sub(1, std::memory_order_acq_rel) - 1;
   // A husk's own calls count references too.
-  if (left != 0 || husk_.exchange(true, std::memory_order_relaxed)) return left;
-  BecomeHusk();
-  return 0;
+  if (left == 0) Retire();
+  return left;
+}
+
+// Nobody has a reference. A call may still run, and may have taken one.
+void Callback::Retire() noexcept {
+  if (husk_.load(std::memory_order_relaxed) || Hazard::HandOver(this)) return;
+  if (refs_.load(std::memory_order_relaxed) != 0) return;
+  if (!husk_.exchange(true, std::memory_order_relaxed)) BecomeHusk();
 }
 
 void Callback::LetGo(Hresult result) noexcept {
@@ -188,42 +196,59 @@ void Callback::Returned(Hresult result, std::uint64_t duration_us, const void* e
   session_.Returned(static_cast<std::uint32_t>(result), duration_us, event != nullptr);
 }
 
-// In each call the object holds a reference to itself: the provider may release its own in the
-// middle of it, from inside or beside.
+// Around each call: the provider may release its own reference in the middle of it, from inside or
+// beside.
+class Callback::Running {
+ public:
+  explicit Running(Callback* object) noexcept
+      : thread(ThreadId()), object_(object), hazard_(Hazard::Enter(thread, object)) {
+    if (hazard_ == nullptr) object->Hold();
+  }
+  ~Running() {
+    if (hazard_ == nullptr) {
+      object_->Drop();
+    } else if (void* const left = hazard_->Leave()) {
+      static_cast<Callback*>(left)->Retire();
+    }
+  }
+
+  const std::uint32_t thread;
+
+ private:
+  Callback* const object_;
+  Hazard* const hazard_;
+};
+
 Hresult Callback::Progress(const char16_t* text, std::uint32_t index,
                            std::uint32_t index_max) noexcept {
-  Hold();
+  const Running running(this);
   if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Progress");
   const std::uint64_t call = recording_.load(std::memory_order_relaxed)
-                                 ? session_.Progress(text, index, index_max)
+                                 ? session_.Progress(running.thread, text, index, index_max)
                                  : Late("Progress");
-  const Hresult result = Forward(Method::kProgress, call, [&]() noexcept {
-    return settings_.inner->Progress(text, index, index_max);
-  });
-  Drop();
-  return result;
+  return Forward(running.thread, Method::kProgress, call,
+                 [&]() noexcept { return settings_.inner->Progress(text, index, index_max); });
 }
 
 Hresult Callback::Error(Hresult error, const char16_t* text) noexcept {
-  Hold();
+  const Running running(this);
   if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Error");
-  const std::uint64_t call = recording_.load(std::memory_order_relaxed)
-                                 ? session_.Error(static_cast<std::uint32_t>(error), text)
-                                 : Late("Error");
-  const Hresult result =
-      Forward(Method::kError, call, [&]() noexcept { return settings_.inner->Error(error, text); });
-  Drop();
-  return result;
+  const std::uint64_t call =
+      recording_.load(std::memory_order_relaxed)
+          ? session_.Error(running.thread, static_cast<std::uint32_t>(error), text)
+          : Late("Error");
+  return Forward(running.thread, Method::kError, call,
+                 [&]() noexcept { return settings_.inner->Error(error, text); });
 }
 
 Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
-  Hold();
+  const Running running(this);
   if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Done");
-  const std::uint64_t call =
-      recording_.load(std::memory_order_relaxed)
-          ? session_.Done(static_cast<std::uint32_t>(done), Match(thread_done_event))
-          : Late("Done");
-  const Hresult result = Forward(Method::kDone, call, [&]() noexcept {
+  const std::uint64_t call = recording_.load(std::memory_order_relaxed)
+                                 ? session_.Done(running.thread, static_cast<std::uint32_t>(done),
+                                                 Match(thread_done_event))
+                                 : Late("Done");
+  const Hresult result = Forward(running.thread, Method::kDone, call, [&]() noexcept {
     return settings_.inner->Done(thread_done_event, done);
   });
   if (settings_.close_done_event && thread_done_event != nullptr &&
@@ -232,7 +257,6 @@ Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
   }
   done_.store(true);
   TakeBack();
-  Drop();
   return result;
 }
 
@@ -247,12 +271,13 @@ HandleMatch Callback::Match(const void* handle) const noexcept {
 }
 
 template <typename Call>
-Hresult Callback::Forward(Method method, std::uint64_t call, Call&& inner) noexcept {
+Hresult Callback::Forward(std::uint32_t thread, Method method, std::uint64_t call,
+                          Call&& inner) noexcept {
   if (settings_.inner == nullptr) return kOk;
   if (!recording_.load(std::memory_order_relaxed)) return inner();
-  const Session::Inside inside = session_.Enter(method, call);
+  const Session::Inside inside = session_.Enter(thread, method, call);
   const Hresult result = inner();
-  session_.Leave(inside, static_cast<std::uint32_t>(result));
+  session_.Leave(thread, inside, static_cast<std::uint32_t>(result));
   return result;
 }
 

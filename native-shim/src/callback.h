@@ -78,8 +78,11 @@ class Callback final : public ProgressCallback {
   explicit Callback(const Settings& settings) noexcept : settings_(settings) {}
   ~Callback() = default;  // Release() and Abandon() only.
 
+  class Running;
+
   void Hold() noexcept;
   std::uint32_t Drop() noexcept;
+  void Retire() noexcept;
   void TakeBack() noexcept;
   void NoteBorrowed(const char* method) noexcept;
   void NoteOnce(std::atomic<bool>* noted, Text key, Text value) noexcept;
@@ -87,9 +90,9 @@ class Callback final : public ProgressCallback {
   std::uint64_t Late(const char* method) noexcept;
   HandleMatch Match(const void* handle) const noexcept;
   template <typename Call>
-  Hresult Forward(Method method, std::uint64_t call, Call&& inner) noexcept;
+  Hresult Forward(std::uint32_t thread, Method method, std::uint64_t call, Call&& inner) noexcept;
 
-  std::atomic<std::uint32_t> refs_{1};   // With those that calls hold while they run.
+  std::atomic<std::uint32_t> refs_{1};   // With those that calls hold for want of a hazard.
   std::atomic<std::uint32_t> owned_{1};  // Without.
   std::atomic<bool> done_{false};        // A Done has come back.
   std::atomic<bool> borrowed_{false};    // Until that was noted.

@@ -36,7 +36,12 @@ class MsgpackWriter {
     Tagged(0xdc, count, 2);
   }
   void Nil() noexcept { BigEndian(0xc0, 1); }
-  void Uint(std::uint64_t value) noexcept {
+// Once for all encoders: in each of its places it would be a third of them, and no faster.
+#if defined(__GNUC__)
+  __attribute__((noinline))
+#endif
+  void
+  Uint(std::uint64_t value) noexcept {
     if (value < 0x80) return BigEndian(value, 1);
     if (value <= 0xff) return Tagged(0xcc, value, 1);
     if (value <= 0xffff) return Tagged(0xcd, value, 2);

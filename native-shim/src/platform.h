@@ -37,6 +37,11 @@ inline std::uint32_t ThreadId() noexcept {
 // Whether no thread of this process has that number any more. False where that cannot be proven.
 bool IsThreadDead(std::uint32_t thread) noexcept;
 
+// Has every thread of this process pass a memory barrier before it returns, where
+// CanBarrierAllThreads(), to be asked first, said that it can. Some microseconds.
+void BarrierAllThreads() noexcept;
+bool CanBarrierAllThreads() noexcept;
+
 std::uint32_t ProcessId() noexcept;
 // File name of the process's executable, UTF-8, no path, zero-terminated, cut at a character.
 void ExecutableName(char* out, std::size_t capacity) noexcept;

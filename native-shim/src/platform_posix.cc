@@ -61,6 +61,27 @@ bool IsThreadDead(std::uint32_t thread) noexcept {
 #endif
 }
 
+#ifdef __linux__
+namespace {
+// linux/membarrier.h came with 4.3, these two with 4.14.
+constexpr int kPrivateExpedited = 1 << 3;
+constexpr int kRegisterPrivateExpedited = 1 << 4;
+}  // namespace
+
+void BarrierAllThreads() noexcept {
+  // A forked child may have to register anew.
+  if (syscall(SYS_membarrier, kPrivateExpedited, 0, 0) == -1 && CanBarrierAllThreads()) {
+    syscall(SYS_membarrier, kPrivateExpedited, 0, 0);
+  }
+}
+bool CanBarrierAllThreads() noexcept {
+  return syscall(SYS_membarrier, kRegisterPrivateExpedited, 0, 0) == 0;
+}
+#else
+void BarrierAllThreads() noexcept {}
+bool CanBarrierAllThreads() noexcept { return false; }
+#endif
+
 std::uint32_t ProcessId() noexcept { return static_cast<std::uint32_t>(getpid()); }
 
 void ExecutableName(char* out, std::size_t capacity) noexcept {

@@ -47,6 +47,9 @@ bool IsThreadDead(std::uint32_t thread) noexcept {
   return dead;
 }
 
+void BarrierAllThreads() noexcept { FlushProcessWriteBuffers(); }
+bool CanBarrierAllThreads() noexcept { return true; }
+
 std::uint32_t ProcessId() noexcept { return GetCurrentProcessId(); }
 
 void ExecutableName(char* out, std::size_t capacity) noexcept {

@@ -46,8 +46,8 @@ inline unsigned char* PutUint(unsigned char* out, std::uint64_t value) noexcept 
 
 bool Session::Usable() const noexcept { return recorder_ == nullptr || recorder_->Usable(); }
 
-Stamp Session::StampAt(std::uint64_t time_us) const noexcept {
-  return {0, time_us, ThreadId(), id_};
+Stamp Session::StampAt(std::uint64_t time_us, std::uint32_t thread) const noexcept {
+  return {0, time_us, thread, id_};
 }
 
 bool Session::Open(Ring* ring, const Recorder* recorder, const mapisync::Open& open) noexcept {
@@ -80,7 +80,7 @@ void Session::Close() noexcept {
   slot_ = nullptr;
 }
 
-std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
+std::uint64_t Session::Progress(std::uint32_t thread, const char16_t* text, std::uint32_t index,
                                 std::uint32_t max) noexcept {
   if (!Usable()) return 0;
   const std::uint64_t call = slot_->Count(SessionSlot::kProgress);
@@ -90,7 +90,7 @@ std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
   unsigned char body[kTemplateBytes + kNumbersBytes + 3 + 3 * kShortUnits + kUtf8SlackBytes];
   std::memcpy(body, template_, kTemplateBytes);
   StoreBigEndian64(body + kTimeAt, time_us);
-  StoreBigEndian32(body + kThreadAt, ThreadId());
+  StoreBigEndian32(body + kThreadAt, thread);
   unsigned char* at = body + template_used_;
   at = PutUint(at, call);
   at = PutUint(at, index);
@@ -102,7 +102,7 @@ std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
     *at++ = 0xc0;
   } else {
     const Utf8Result utf8 = Utf8FromUtf16(text, kShortUnits, reinterpret_cast<char*>(at + 1));
-    if (utf8.marks & kMarkCut) return RecordLongProgress(call, text, index, max);
+    if (utf8.marks & kMarkCut) return RecordLongProgress(thread, call, text, index, max);
     *marks = static_cast<unsigned char>(utf8.marks);
     text_bytes = utf8.size_bytes;
     if (text_bytes < 32) {
@@ -133,19 +133,20 @@ std::uint64_t Session::Progress(const char16_t* text, std::uint32_t index,
 __attribute__((noinline))
 #endif
 std::uint64_t
-Session::RecordLongProgress(std::uint64_t call, const char16_t* text, std::uint32_t index,
-                            std::uint32_t max) noexcept {
+Session::RecordLongProgress(std::uint32_t thread, std::uint64_t call, const char16_t* text,
+                            std::uint32_t index, std::uint32_t max) noexcept {
   char utf8[kMaxTextBytes + kUtf8SlackBytes];
   unsigned char body[kTextBodyBytes + kFillBehindBytes];
   const Utf8Result result = Utf8FromUtf16(text, kMaxTextUnits, utf8);
   const ProgressCall progress = {call, ring_->CachedNowUs(), index,
                                  max,  result.marks,         {utf8, result.size_bytes}};
-  const std::size_t size = EncodeProgress(StampAt(0), progress, {body, kTextBodyBytes});
+  const std::size_t size = EncodeProgress(StampAt(0, thread), progress, {body, kTextBodyBytes});
   if (ring_->Append(body, size, Room::kProgress) == 0) slot_->Merge(progress);
   return call;
 }
 
-std::uint64_t Session::Error(std::uint32_t hresult, const char16_t* text) noexcept {
+std::uint64_t Session::Error(std::uint32_t thread, std::uint32_t hresult,
+                             const char16_t* text) noexcept {
   if (!Usable()) return 0;
   const std::uint64_t call = slot_->Count(SessionSlot::kErrors);
   const std::uint64_t now_us = NowUs();
@@ -157,18 +158,19 @@ std::uint64_t Session::Error(std::uint32_t hresult, const char16_t* text) noexce
     result = Utf8FromUtf16(text, kMaxTextUnits, utf8);
     converted = {utf8, result.size_bytes};
   }
-  const std::size_t size =
-      EncodeError(StampAt(now_us), call, hresult, result.marks, converted, {body, kTextBodyBytes});
+  const std::size_t size = EncodeError(StampAt(now_us, thread), call, hresult, result.marks,
+                                       converted, {body, kTextBodyBytes});
   Must(body, size, Loss::kError);
   return call;
 }
 
-std::uint64_t Session::Done(std::uint32_t hresult, HandleMatch handle) noexcept {
+std::uint64_t Session::Done(std::uint32_t thread, std::uint32_t hresult,
+                            HandleMatch handle) noexcept {
   if (!Usable()) return 0;
   const std::uint64_t call = slot_->Count(SessionSlot::kDones);
   unsigned char body[kSmallBodyBytes];
-  const std::size_t size =
-      EncodeDone(StampAt(NowUs()), call, hresult, handle, {body, sizeof body - kFillBehindBytes});
+  const std::size_t size = EncodeDone(StampAt(NowUs(), thread), call, hresult, handle,
+                                      {body, sizeof body - kFillBehindBytes});
   Must(body, size, Loss::kDone);
   return call;
 }
@@ -176,8 +178,8 @@ std::uint64_t Session::Done(std::uint32_t hresult, HandleMatch handle) noexcept 
 void Session::Returned(std::uint32_t hresult, std::uint64_t duration_us, bool event_set) noexcept {
   if (!Usable()) return;
   unsigned char body[kSmallBodyBytes];
-  const std::size_t size = EncodeReturned(StampAt(NowUs()), hresult, duration_us, event_set,
-                                          {body, sizeof body - kFillBehindBytes});
+  const std::size_t size = EncodeReturned(StampAt(NowUs(), ThreadId()), hresult, duration_us,
+                                          event_set, {body, sizeof body - kFillBehindBytes});
   Must(body, size, Loss::kOther);
 }
 
@@ -185,18 +187,18 @@ void Session::Note(Text key, Text value) noexcept {
   if (key.data == nullptr || value.data == nullptr || !Usable()) return;
   unsigned char body[kSmallBodyBytes];
   const std::size_t size =
-      EncodeNote(StampAt(NowUs()), key, value, {body, sizeof body - kFillBehindBytes});
+      EncodeNote(StampAt(NowUs(), ThreadId()), key, value, {body, sizeof body - kFillBehindBytes});
   Must(body, size, Loss::kOther);
 }
 
-Session::Inside Session::Enter(Method method, std::uint64_t call) noexcept {
+Session::Inside Session::Enter(std::uint32_t thread, Method method, std::uint64_t call) noexcept {
   const std::uint64_t now_us = NowUs();
   InCallSlot* slot = nullptr;
-  if (Usable()) slot = ring_->Enter(ThreadId(), method, now_us, id_, call);
+  if (Usable()) slot = ring_->Enter(thread, method, now_us, id_, call);
   return {slot, method, call, now_us};
 }
 
-void Session::Leave(const Inside& inside, std::uint32_t hresult) noexcept {
+void Session::Leave(std::uint32_t thread, const Inside& inside, std::uint32_t hresult) noexcept {
   const bool blocked = inside.slot != nullptr && inside.slot->Leave();
   if (!Usable()) return;
   const std::uint64_t now_us = NowUs();
@@ -207,13 +209,13 @@ void Session::Leave(const Inside& inside, std::uint32_t hresult) noexcept {
   unsigned char body[kSmallBodyBytes];
   const Buffer scratch = {body, sizeof body - kFillBehindBytes};
   if (blocked) {
-    const std::size_t size = EncodeUnblocked(StampAt(now_us), inside.method, inside.call,
+    const std::size_t size = EncodeUnblocked(StampAt(now_us, thread), inside.method, inside.call,
                                              inside.since_us, duration_us, scratch);
     Must(body, size, Loss::kOther);
   }
   if (hresult != 0 || duration_us >= kInnerSlowUs) {
-    const std::size_t size =
-        EncodeInner(StampAt(now_us), inside.method, inside.call, hresult, duration_us, scratch);
+    const std::size_t size = EncodeInner(StampAt(now_us, thread), inside.method, inside.call,
+                                         hresult, duration_us, scratch);
     Must(body, size, Loss::kOther);
   }
 }

@@ -27,10 +27,11 @@ class Session {
   std::uint64_t id() const noexcept { return id_; }
   const SessionSlot* slot() const noexcept { return slot_; }
 
-  // Each returns the number of that call in the session, from 1.
-  std::uint64_t Progress(const char16_t* text, std::uint32_t index, std::uint32_t max) noexcept;
-  std::uint64_t Error(std::uint32_t hresult, const char16_t* text) noexcept;
-  std::uint64_t Done(std::uint32_t hresult, HandleMatch handle) noexcept;
+  // Each returns the number of that call in the session, from 1. thread: the calling one.
+  std::uint64_t Progress(std::uint32_t thread, const char16_t* text, std::uint32_t index,
+                         std::uint32_t max) noexcept;
+  std::uint64_t Error(std::uint32_t thread, std::uint32_t hresult, const char16_t* text) noexcept;
+  std::uint64_t Done(std::uint32_t thread, std::uint32_t hresult, HandleMatch handle) noexcept;
   // SynchronizeInBackground returned. event_set: *phSyncDoneEvent is not NULL.
   void Returned(std::uint32_t hresult, std::uint64_t duration_us, bool event_set) noexcept;
   // NULL key or value: nothing is recorded.
@@ -43,8 +44,8 @@ class Session {
     std::uint64_t call;
     std::uint64_t since_us;
   };
-  Inside Enter(Method method, std::uint64_t call) noexcept;
-  void Leave(const Inside& inside, std::uint32_t hresult) noexcept;
+  Inside Enter(std::uint32_t thread, Method method, std::uint64_t call) noexcept;
+  void Leave(std::uint32_t thread, const Inside& inside, std::uint32_t hresult) noexcept;
 
  private:
   // What does not change in a `progress`: array and header, up to and with the session. seq, time
@@ -52,10 +53,10 @@ class Session {
   static constexpr std::uint32_t kTemplateBytes = 40;
 
   bool Usable() const noexcept;
-  std::uint64_t RecordLongProgress(std::uint64_t call, const char16_t* text, std::uint32_t index,
-                                   std::uint32_t max) noexcept;
+  std::uint64_t RecordLongProgress(std::uint32_t thread, std::uint64_t call, const char16_t* text,
+                                   std::uint32_t index, std::uint32_t max) noexcept;
   bool Must(unsigned char* body, std::size_t size_bytes, Loss loss) noexcept;
-  Stamp StampAt(std::uint64_t time_us) const noexcept;
+  Stamp StampAt(std::uint64_t time_us, std::uint32_t thread) const noexcept;
 
   Ring* ring_ = nullptr;                // weak
   SessionSlot* slot_ = nullptr;         // weak; null after Close()

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "hazards.h"
 #include "platform.h"
 #include "test_ring.h"
 
@@ -335,6 +336,52 @@ void SurvivesReleaseBesideCalls() {
   }
 }
 
+// Threads that call on a pointer of which somebody else has the reference.
+void ClosesBehindTheLastCallInside() {
+  constexpr int kCalls = 3;
+  struct Gate {
+    std::atomic<int> inside{0};
+    std::atomic<int> out{0};
+  } gate;
+  Fixture f;
+  f.inner.context = &gate;
+  f.inner.during = [](void* context) {
+    Gate* const at = static_cast<Gate*>(context);
+    const int mine = ++at->inside;
+    while (at->out.load() < mine) std::this_thread::yield();
+  };
+  std::vector<std::thread> threads;
+  for (int id = 0; id < kCalls; id++) {
+    threads.emplace_back([&f] { f.object->Progress(u"x", 1, 2); });
+    while (gate.inside.load() <= id) std::this_thread::yield();
+  }
+  f.object->Release();
+  for (int id = 0; id < kCalls; id++) {
+    CHECK_EQ(Kinds(f.t), std::string("open progress progress progress"));
+    CHECK_EQ(f.inner.refs.load(), 1u);
+    gate.out++;
+    threads[static_cast<std::size_t>(id)].join();
+  }
+  CHECK_EQ(Kinds(f.t), std::string("open progress progress progress close"));
+  CHECK_EQ(static_cast<int>(Elements(f.t, Kind::kClose)[0]), kCalls);
+  CHECK_EQ(f.inner.refs.load(), 0u);
+}
+
+void SurvivesAReferenceTakenInsideACall() {
+  Fixture f;
+  f.inner.context = &f;
+  f.inner.during = [](void* context) {
+    ProgressCallback* const object = static_cast<Fixture*>(context)->object;
+    object->Release();
+    object->AddRef();
+  };
+  f.object->Progress(u"x", 1, 2);
+  CHECK_EQ(Kinds(f.t), std::string("open progress"));
+  f.inner.during = nullptr;
+  f.object->Release();
+  CHECK_EQ(Kinds(f.t), std::string("open progress close"));
+}
+
 void IsAHuskAfterItsLastRelease() {
   Fixture f;
   f.inner.result = kFail;
@@ -355,6 +402,17 @@ void IsAHuskAfterItsLastRelease() {
   // So many later ones make room for the next; the sanitizers see to the rest.
   for (std::uint32_t i = 1; i < Callback::kMaxHusks; i++) Callback::Create({})->Release();
   CHECK_EQ(f.object->Done(nullptr, kOk), kOk);
+}
+
+// As in a call that is made from inside another object's, and in threads without one.
+void HoldsReferencesWithoutAHazard() {
+  int outer;
+  Hazard* const hazard = Hazard::Enter(ThreadId(), &outer);
+  CHECK(hazard != nullptr);
+  SurvivesReleaseInsideACall();
+  SurvivesAReferenceTakenInsideACall();
+  IsAHuskAfterItsLastRelease();
+  hazard->Leave();
 }
 
 void ComparesHandles() {
@@ -517,6 +575,10 @@ int main() {
       {"Release() inside Done is survived", mapisync::SurvivesReleaseInsideACall},
       {"Release() beside calls closes once, with exact counts",
        mapisync::SurvivesReleaseBesideCalls},
+      {"the last Release() with calls inside closes behind the last of them",
+       mapisync::ClosesBehindTheLastCallInside},
+      {"a reference taken inside a call, after the last was given back, keeps it",
+       mapisync::SurvivesAReferenceTakenInsideACall},
       {"after its last Release() it is a husk", mapisync::IsAHuskAfterItsLastRelease},
       {"Done compares its handle", mapisync::ComparesHandles},
       {"Done closes its handle only for a sink that was asked to",
@@ -526,5 +588,6 @@ int main() {
       {"above the watermark Progress is merged", mapisync::AboveTheWatermarkProgressIsMerged},
       {"without a slot nothing is recorded", mapisync::WithoutASlotNothingIsRecorded},
       {"Find() knows only live objects", mapisync::FindsItsObjects},
+      {"without a hazard a call holds a reference", mapisync::HoldsReferencesWithoutAHazard},
   });
 }

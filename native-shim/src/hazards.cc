@@ -1,0 +1,62 @@
+#include "hazards.h"
+
+#include "platform.h"
+
+namespace mapisync {
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+constexpr auto kAcquire = std::memory_order_acquire;
+constexpr auto kRelease = std::memory_order_release;
+
+std::atomic<bool> has_barrier;
+
+// How often HandOver() looks anew where another object is being handed to the same thread, which
+// takes some microseconds.
+constexpr int kRounds = 64;
+
+}  // namespace
+
+Hazard Hazard::table_[kMaxThreads];
+
+void Hazard::Begin() noexcept {
+  if (!has_barrier.load(kRelaxed)) has_barrier.store(CanBarrierAllThreads(), kRelaxed);
+}
+
+Hazard* Hazard::Find(std::uint32_t thread) noexcept {
+  if (!has_barrier.load(kRelaxed)) return nullptr;
+  for (std::uint32_t place = 0; place < kPlacesOfAThread; place++) {
+    Hazard& hazard = At(thread, place);
+    std::uint32_t owner = hazard.thread_.load(kRelaxed);
+    if (owner == 0) hazard.thread_.compare_exchange_strong(owner, thread, kRelaxed, kRelaxed);
+    if (hazard.thread_.load(kRelaxed) == thread) return &hazard;
+  }
+  return nullptr;
+}
+
+bool Hazard::HandOver(void* object) noexcept {
+  if (!has_barrier.load(kRelaxed)) return false;
+  for (int round = 0; round < kRounds; round++) {
+    bool again = false;
+    // From here on, a call that is not seen inside sees what the caller did before.
+    BarrierAllThreads();
+    for (Hazard& hazard : table_) {
+      if (hazard.object_.load(kAcquire) != object) continue;
+      void* left = nullptr;
+      if (!hazard.left_.compare_exchange_strong(left, object, kRelease, kRelaxed)) {
+        if (left == object) return true;
+        again = true;
+        continue;
+      }
+      BarrierAllThreads();
+      if (hazard.object_.load(kAcquire) == object) return true;
+      // It came out meanwhile, with the object or without.
+      left = object;
+      if (!hazard.left_.compare_exchange_strong(left, nullptr, kAcquire, kRelaxed)) return true;
+    }
+    if (!again) return false;
+  }
+  return true;  // Rather never closed than closed under a call.
+}
+
+}  // namespace mapisync
