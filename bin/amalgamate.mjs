@@ -1,7 +1,8 @@
 /**
  * Makes one source file of the shim: `mapisync.cc`, which needs nothing but `mapisync.h` beside it. The
- * same sources give the same bytes. `node bin/amalgamate.mjs FILE` writes it. Headers of ours stand where they are first used, each once; files of
- * the Windows edge come last, since what <windows.h> defines would reach into the others.
+ * same sources give the same bytes. `node bin/amalgamate.mjs FILE` writes it. Headers of ours stand where
+ * they are first used, each once: files of one system alone come behind those of all. The Windows edge comes
+ * last, since what <windows.h> defines would reach into the others.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,10 +18,10 @@ const NOTE = `// mapisync in one file: add it and mapisync.h to a provider's own
 /** @returns {string} The text of `mapisync.cc`. */
 export function amalgamate(shim) {
   const src = join(shim, 'src');
-  const isEdge = (name) => /_win32\.cc$/.test(name);
+  const rank = (name) => [/_posix\.cc$/, /_win32\.cc$/].findIndex((edge) => edge.test(name));
   const names = readdirSync(src)
     .filter((name) => name.endsWith('.cc'))
-    .sort((a, b) => Number(isEdge(a)) - Number(isEdge(b)) || (a < b ? -1 : 1));
+    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
   const license = readFileSync(join(shim, '..', 'LICENSE'), 'utf8').trimEnd();
   const seen = new Set(['mapisync.h']);
   const parts = [`/*\n${license.replace(/^(.+)$/gm, ' * $1').replace(/^$/gm, ' *')}\n */\n${NOTE}`];

@@ -29,6 +29,10 @@ constexpr std::uint64_t kFirstSeq = 1;
 // A body shorter than the fixed part of its header is none.
 constexpr std::size_t kMinBodyBytes = 26;
 
+// So many records lie at most between the tail in the header and the true one, but for those of
+// threads that were stopped just there.
+constexpr std::uint64_t kKeptEvery = 64;
+
 // Where a record further on will stand: the cache lines there were the worker's last. Half a dozen
 // records ahead they come in time. The place may lie behind the ring; nothing is read.
 constexpr std::uint32_t kUnitsAhead = 64;
@@ -98,6 +102,18 @@ void Ring::View(void* memory, std::size_t bytes) noexcept {
   units_ = static_cast<std::uint32_t>((bytes - kRingDataOffset) / 8);
   watermark_units_ = units_ / 100 * kProgressWatermarkPercent;
   sessions_used_.store(kMaxSessionsPerRing, kRelaxed);
+  lately_.store(0, kRelaxed);
+}
+
+Place Ring::tail() const noexcept {
+  const Place kept = {header_->tail.load(kAcquire)};
+  Place at = {lately_.load(kAcquire)};
+  if (at.value < kept.value) at = kept;
+  for (;;) {
+    const Word word = {word_at(at.unit()).load(kAcquire)};
+    if (word.state() == Word::kFree || word.seq() != at.seq()) return at;
+    at = NextOf(at, word);
+  }
 }
 
 // Everything in one piece: calls would cost a tenth of a `progress`.
@@ -146,7 +162,7 @@ std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& open, SessionSlot
 bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room,
                    Attempt* attempt) const noexcept {
   for (;;) {
-    const Place tail = {header_->tail.load(kAcquire)};
+    const Place tail = this->tail();
     const Place head = {header_->head.load(kAcquire)};
     if (head.seq() > tail.seq()) continue;  // The tail moved on a whole lap ago.
     const std::size_t size = body_bytes + (own_seq ? UintBytes(tail.seq()) : 0);
@@ -180,18 +196,12 @@ bool Ring::Win(const Attempt& attempt) noexcept {
   std::atomic<std::uint64_t>& word = word_at(attempt.at.unit());
   std::uint64_t found = 0;
   if (!word.compare_exchange_strong(found, attempt.word.value, kAcqRel, kAcquire)) {
-    const Word other = {found};
-    if (other.seq() == attempt.at.seq()) {
-      // Somebody was first, and may never come to move the tail.
-      MoveTail({attempt.at, other, NextOf(attempt.at, other)});
-      return false;
-    }
-    // An overtaken thread's leftover gives way. Anything else here means that we are overtaken, and
-    // that what we look at is another record's.
-    if (other.seq() > attempt.at.seq() || tail() != attempt.at) return false;
+    // An overtaken thread's leftover gives way. Anything else means that somebody was first, or
+    // that we are overtaken, and that what we look at is another record's.
+    if (Word{found}.seq() >= attempt.at.seq() || IsRetired(attempt.at)) return false;
     if (!word.compare_exchange_strong(found, attempt.word.value, kAcqRel, kRelaxed)) return false;
   }
-  if (Place{header_->retired.load(kAcquire)}.seq() > attempt.at.seq()) {
+  if (IsRetired(attempt.at)) {
     // The tail went round the whole ring since Prepare(): this is not the place of our record.
     std::uint64_t ours = attempt.word.value;
     word.compare_exchange_strong(ours, 0, kAcqRel, kRelaxed);
@@ -200,9 +210,20 @@ bool Ring::Win(const Attempt& attempt) noexcept {
   return true;
 }
 
+bool Ring::IsRetired(Place at) const noexcept {
+  return Place{header_->retired.load(kAcquire)}.seq() > at.seq();
+}
+
 void Ring::MoveTail(const Attempt& attempt) noexcept {
-  std::uint64_t expected = attempt.at.value;
-  header_->tail.compare_exchange_strong(expected, attempt.next.value, kAcqRel, kRelaxed);
+  lately_.store(attempt.next.value, kRelease);
+  if (attempt.at.seq() % kKeptEvery == 0) KeepTail(attempt.next);
+}
+
+void Ring::KeepTail(Place to) noexcept {
+  std::uint64_t kept = header_->tail.load(kRelaxed);
+  while (Place{kept}.seq() < to.seq() &&
+         !header_->tail.compare_exchange_weak(kept, to.value, kAcqRel, kRelaxed)) {
+  }
 }
 
 void Ring::Fill(const Attempt& attempt, const unsigned char* body) noexcept {

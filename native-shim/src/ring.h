@@ -172,7 +172,8 @@ class Ring {
                     std::uint64_t session, std::uint64_t call) noexcept;
   InCallSlot& inside(std::uint32_t at) noexcept { return header_->inside[at]; }
 
-  Place tail() const noexcept { return {header_->tail.load(std::memory_order_acquire)}; }
+  // Where the next record will stand.
+  Place tail() const noexcept;
   Place head() const noexcept { return {header_->head.load(std::memory_order_acquire)}; }
   // Frames that got a seq so far, and those that are freed.
   std::uint64_t recorded() const noexcept { return tail().seq() - 1; }
@@ -223,7 +224,7 @@ class Ring {
   // Tries to get it, moving others on where they got there first. False: prepare again. After a pad
   // too.
   bool Claim(const Attempt& attempt) noexcept;
-  // Claim() without the last step, moving the tail.
+  // Claim() without the last step, saying where others may go on.
   bool Win(const Attempt& attempt) noexcept;
   void MoveTail(const Attempt& attempt) noexcept;
   // Behind the body, as far as its last unit reaches, must be zeros.
@@ -233,6 +234,8 @@ class Ring {
  private:
   Place NextOf(Place at, Word word) const noexcept;
   Place Behind(Place at, std::uint32_t units) const noexcept;
+  bool IsRetired(Place at) const noexcept;
+  void KeepTail(Place to) noexcept;
   unsigned RecordSlot(SessionSlot* slot, std::uint64_t time_us, std::uint32_t thread) noexcept;
   void KeepNewest(std::uint64_t session, const ProgressCall& call) noexcept;
   std::atomic<std::uint64_t>& word_at(std::uint32_t unit) const noexcept { return data_[unit]; }
@@ -242,7 +245,11 @@ class Ring {
   std::uint32_t units_ = 0;                     // In the data.
   std::uint32_t watermark_units_ = 0;
 
-  std::atomic<std::uint32_t> sessions_used_{0};
+  // Where the tail was lately. A plain store, so a thread that slept in between moves it back;
+  // tail() looks on from there, or from the header's if that is later.
+  alignas(64) std::atomic<std::uint64_t> lately_{0};
+
+  alignas(64) std::atomic<std::uint32_t> sessions_used_{0};
   std::atomic<std::uint64_t> merged_before_{0};  // In sessions that are closed.
 
   // Worker: where the slot of a session was last seen, by the low bits of its number.

@@ -17,6 +17,7 @@
 
 #include "platform.h"
 #include "posix_calls.h"
+#include "ring_scan.h"
 
 namespace mapisync {
 namespace {
@@ -170,20 +171,6 @@ int OpenDead(int dir, const char* name, bool take, struct stat* info) noexcept {
   return -1;
 }
 
-// The frames that stand in a ring, by the places of PROTOCOL.md: tail at 512, head at 576.
-std::uint64_t CountFrames(int fd) noexcept {
-  char magic[8];
-  std::uint64_t places[9];
-  if (pread(fd, magic, sizeof magic, 0) != sizeof magic || memcmp(magic, "MAPIRING", 8) != 0) {
-    return 0;
-  }
-  if (pread(fd, places, sizeof places, 512) != sizeof places) return 0;
-  const std::uint64_t tail = places[0] >> 19;
-  const std::uint64_t head = places[8] >> 19;
-  constexpr std::uint64_t kMostFrames = 262144;  // More do not fit into a file.
-  return tail < head || tail - head > kMostFrames ? 0 : tail - head;
-}
-
 bool HasEnding(const char* name, const char* ending) noexcept {
   const std::size_t size = strlen(name);
   const std::size_t ending_size = strlen(ending);
@@ -228,7 +215,10 @@ std::uint64_t DeleteDeadRings(const Path& state_dir, unsigned keep) noexcept {
     struct stat info;
     const int fd = OpenDead(dir, dead[oldest].name, true, &info);
     if (fd != -1) {
-      frames += CountFrames(fd);
+      frames += CountFrames([fd](std::size_t offset, void* out, std::size_t size_bytes) noexcept {
+        return pread(fd, out, size_bytes, static_cast<off_t>(offset)) ==
+               static_cast<ssize_t>(size_bytes);
+      });
       unlinkat(dir, dead[oldest].name, 0);
       close(fd);
     }

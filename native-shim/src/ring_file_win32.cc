@@ -2,6 +2,7 @@
 #ifdef _WIN32
 
 #include "platform.h"
+#include "ring_scan.h"
 #include "win32_calls.h"
 
 namespace mapisync {
@@ -116,23 +117,11 @@ HANDLE OpenDead(const Path& rings, const wchar_t* name) noexcept {
                      FILE_FLAG_OPEN_REPARSE_POINT, nullptr);
 }
 
-bool ReadAt(HANDLE file, DWORD offset, void* out, DWORD size_bytes) noexcept {
+bool ReadAt(HANDLE file, std::size_t offset, void* out, std::size_t size_bytes) noexcept {
   OVERLAPPED at = {};
-  at.Offset = offset;
+  at.Offset = static_cast<DWORD>(offset);
   DWORD got = 0;
-  return ReadFile(file, out, size_bytes, &got, &at) && got == size_bytes;
-}
-
-// The frames that stand in a ring, by the places of PROTOCOL.md: tail at 512, head at 576.
-std::uint64_t CountFrames(HANDLE file) noexcept {
-  char magic[8];
-  std::uint64_t places[9];
-  if (!ReadAt(file, 0, magic, sizeof magic) || std::memcmp(magic, "MAPIRING", 8) != 0) return 0;
-  if (!ReadAt(file, 512, places, sizeof places)) return 0;
-  const std::uint64_t tail = places[0] >> 19;
-  const std::uint64_t head = places[8] >> 19;
-  constexpr std::uint64_t kMostFrames = 262144;  // More do not fit into a file.
-  return tail < head || tail - head > kMostFrames ? 0 : tail - head;
+  return ReadFile(file, out, static_cast<DWORD>(size_bytes), &got, &at) && got == size_bytes;
 }
 
 }  // namespace
@@ -164,7 +153,9 @@ std::uint64_t DeleteDeadRings(const Path& state_dir, unsigned keep) noexcept {
     }
     const HANDLE file = OpenDead(rings, dead[oldest].name);
     if (file != INVALID_HANDLE_VALUE) {
-      frames += CountFrames(file);
+      frames += CountFrames([file](std::size_t offset, void* out, std::size_t size_bytes) noexcept {
+        return ReadAt(file, offset, out, size_bytes);
+      });
       FILE_DISPOSITION_INFO disposition = {TRUE};
       SetFileInformationByHandle(file, FileDispositionInfo, &disposition, sizeof disposition);
       CloseHandle(file);

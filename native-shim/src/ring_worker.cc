@@ -19,11 +19,8 @@ Ring::Record Ring::Peek(Place* at) noexcept {
     if (word.state() == Word::kFree || word.seq() != at->seq()) {
       return {Record::State::kEmpty, at->seq(), nullptr, 0};
     }
-    // Its thread may have been stopped before it moved the tail.
-    const Place next = NextOf(*at, word);
-    if (*at == tail()) MoveTail({*at, word, next});
     if (word.state() == Word::kPad) {
-      *at = next;
+      *at = NextOf(*at, word);
       continue;
     }
     if (word.state() == Word::kReserved) {
@@ -83,6 +80,7 @@ void Ring::FreeTo(std::uint64_t seq) noexcept {
   keep();
   if (end == from) return;
 
+  KeepTail(end);
   header_->retired.store(end.value, kRelease);
   for (std::uint32_t unit = from.unit(); unit != end.unit();) {
     word_at(unit).store(0, kRelease);

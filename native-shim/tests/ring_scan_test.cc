@@ -58,6 +58,8 @@ struct Golden {
     ring.CountLost(Loss::kDone, 2);
     ring.Enter(100, Method::kError, 5950000, first, 1);
     ring.SetCachedNowUs(5960000);
+    // It lags behind as it happens.
+    ring.header().tail = ring.tail().value;
   }
 
   std::uint64_t OpenSession(const Stamp& stamp, const Open& open) {

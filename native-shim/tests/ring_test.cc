@@ -220,18 +220,66 @@ void AStopBeforeTheTailHidesNothing() {
   CHECK(t.AllFreeIsZero());
 }
 
-void TheWorkerMovesATailThatNobodyDoes() {
+void TheTailDoesNotWaitForWhoMovesIt() {
   TestRing t(4096);
+  t.StartAt(64);  // One that has to write it into the header.
   Ring::Attempt stopped;
   CHECK(t.ring.Prepare(48, false, Room::kMust, &stopped));
   CHECK(t.ring.Win(stopped));
-  CHECK_EQ(t.ring.recorded(), std::uint64_t{0});
+  CHECK_EQ(t.ring.recorded(), std::uint64_t{64});
   Place at = t.ring.head();
   CHECK_EQ(t.ring.Peek(&at).state, State::kReserved);
-  CHECK_EQ(t.ring.recorded(), std::uint64_t{1});
   // The thread is proven dead, and its place told as a hole: then it is freed like a record.
-  t.ring.FreeTo(1);
+  t.ring.FreeTo(64);
   CHECK(t.AllFreeIsZero());
+  // One that slept moves it back, by more than a lap: nobody is led astray.
+  at = t.ring.head();
+  for (int i = 0; i < 150; i++) {
+    Append(t.ring, 40);
+    Drain(t.ring, &at);
+  }
+  t.ring.MoveTail(stopped);
+  CHECK_EQ(t.ring.recorded(), std::uint64_t{214});
+  if (check::failures > 0) return;
+  CHECK_EQ(Append(t.ring, 40), std::uint64_t{215});
+  CHECK_EQ(Drain(t.ring, &at), std::string("215:40 "));
+}
+
+void TheHeaderKnowsTheTailWithinBounds() {
+  TestRing t(65536);
+  for (std::uint64_t seq = 1; seq < 800; seq++) {
+    CHECK_EQ(Append(t.ring, 40), seq);
+    CHECK(seq + 1 - Place{t.ring.header().tail}.seq() <= 64);
+  }
+}
+
+// A process that died between two of the times that its header says where the tail is.
+void CountsFramesBehindTheTail() {
+  const auto count = [](TestRing& t) {
+    return CountFrames([&t](std::size_t offset, void* out, std::size_t size_bytes) noexcept {
+      if (offset > t.size_bytes - size_bytes) return false;
+      std::memcpy(out, t.memory.get() + offset, size_bytes);
+      return true;
+    });
+  };
+  for (std::uint32_t unit = 0; unit < 512; unit += 3) {
+    TestRing t(4096);
+    t.StartAt(500, unit);
+    Place at = t.ring.head();
+    for (std::uint64_t frames = 0; frames < 50; frames++) {
+      CHECK_EQ(count(t), frames);
+      CHECK(Append(t.ring, 60) != 0);
+    }
+    CHECK(t.ring.header().tail < t.ring.tail().value);
+    Drain(t.ring, &at);
+    CHECK_EQ(count(t), std::uint64_t{0});
+  }
+  // Words that lead round in a circle, or out of the file.
+  TestRing t(4096);
+  t.words()[0] = Word::Of(1, 0, Word::kPad).value;
+  CHECK_EQ(count(t), std::uint64_t{0});
+  t.words()[0] = Word::Of(1, Word::kMaxSizeBytes, Word::kCommitted).value;
+  CHECK_EQ(count(t), std::uint64_t{1});
 }
 
 void AStopInAPadHidesNothing() {
@@ -273,6 +321,20 @@ void AnOvertakenThreadLeavesOthersAlone() {
     CHECK(t.ring.Prepare(40, false, Room::kMust, &stale));
     t.StartAt(1000, 0);
     CHECK_EQ(Append(t.ring, 200), std::uint64_t{1000});
+    const std::vector<unsigned char> before(t.memory.get(), t.memory.get() + t.size_bytes);
+    CHECK(!t.ring.Claim(stale));
+    CHECK(std::memcmp(before.data(), t.memory.get(), t.size_bytes) == 0);
+  }
+  // And where each word of the body looks like a leftover of long ago.
+  for (std::uint32_t unit = 0; unit < RecordUnits(200); unit++) {
+    TestRing t(4096);
+    t.StartAt(500, unit);
+    Ring::Attempt stale;
+    CHECK(t.ring.Prepare(40, false, Room::kMust, &stale));
+    t.StartAt(1000, 0);
+    unsigned char body[200 + kFillBehindBytes] = {};
+    for (std::size_t i = 4; i < 200; i += 8) body[i] = 1;
+    CHECK_EQ(t.ring.Append(body, 200, Room::kMust), std::uint64_t{1000});
     const std::vector<unsigned char> before(t.memory.get(), t.memory.get() + t.size_bytes);
     CHECK(!t.ring.Claim(stale));
     CHECK(std::memcmp(before.data(), t.memory.get(), t.size_bytes) == 0);
@@ -491,7 +553,9 @@ int main() {
       {"FreeTo() frees a pad with the record behind it", mapisync::FreesAPadWithItsRecord},
       {"a thread that stops before it moves the tail hides nothing",
        mapisync::AStopBeforeTheTailHidesNothing},
-      {"Peek() moves a tail that nobody else moves", mapisync::TheWorkerMovesATailThatNobodyDoes},
+      {"the tail does not wait for who moves it", mapisync::TheTailDoesNotWaitForWhoMovesIt},
+      {"the header knows the tail within bounds", mapisync::TheHeaderKnowsTheTailWithinBounds},
+      {"frames of a dead ring are counted, the newest too", mapisync::CountsFramesBehindTheTail},
       {"a thread that stops in a pad hides nothing", mapisync::AStopInAPadHidesNothing},
       {"a thread overtaken by a lap starts again", mapisync::AnOvertakenThreadStartsAgain},
       {"an overtaken thread leaves records of others alone",
