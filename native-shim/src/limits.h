@@ -24,7 +24,7 @@ inline constexpr std::uint32_t kRingFileBytes = 4194304;
 inline constexpr std::uint32_t kRingDataOffset = 200704;
 inline constexpr std::uint32_t kMaxSessionsPerRing = 256;
 inline constexpr std::uint32_t kMaxCallsInside = 64;
-inline constexpr std::uint32_t kProgressWatermarkPercent = 75;
+inline constexpr std::uint32_t kProgressWatermarkPercent = 86;
 inline constexpr std::uint32_t kInnerSlowUs = 100000;
 inline constexpr std::uint32_t kBlockedAfterMs = 2000;
 

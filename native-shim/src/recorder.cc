@@ -11,6 +11,9 @@ namespace {
 constexpr unsigned kMostDeadRings = 8;
 // How old the cached time may be at worst while a session is open.
 constexpr std::uint32_t kClockResolutionUs = Worker::kPollMaxMs * 1000;
+// With the code and the worker's stack less than 4 MiB in a host.
+constexpr std::uint32_t kRingBytes = 3670016;
+static_assert(kRingBytes <= kRingFileBytes, "What readers take");
 constexpr std::uint32_t kBits = sizeof(void*) * 8;
 
 void PutHex(const unsigned char* bytes, std::size_t size_bytes, char* out) noexcept {
@@ -98,15 +101,15 @@ bool Recorder::MakeRing() noexcept {
   identity.version = MAPISYNC_VERSION;
 
   overwritten_ = DeleteDeadRings(state_dir_, kMostDeadRings - 1);
-  if (CreateRingFile(state_dir_, name, kRingFileBytes, &file_)) {
-    ring_.Format(file_.memory, kRingFileBytes, identity);
+  if (CreateRingFile(state_dir_, name, kRingBytes, &file_)) {
+    ring_.Format(file_.memory, kRingBytes, identity);
     ring_.CountLost(Loss::kOther, overwritten_);
     ring_.Publish();
     if (PublishRingFile(state_dir_, name, &file_)) return true;
     DiscardRingFile(&file_);
   }
-  if (!AllocateRing(kRingFileBytes, &file_)) return false;
-  ring_.Format(file_.memory, kRingFileBytes, identity);
+  if (!AllocateRing(kRingBytes, &file_)) return false;
+  ring_.Format(file_.memory, kRingBytes, identity);
   ring_.CountLost(Loss::kOther, overwritten_);
   ring_.Publish();
   return true;

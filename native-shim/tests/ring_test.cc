@@ -118,13 +118,13 @@ void HoldsTheBodyAndZerosBehindIt() {
 }
 
 void StopsWhereItsRoomEnds() {
-  // One record of 64 bytes after another: all of it but a unit at the end, three quarters for
-  // progress.
+  // One record of 64 bytes after another: all of it but a unit at the end, 86 %
+  // for progress.
   const std::uint32_t body = 64 - kRecordHeaderBytes;
   TestRing t(6400);
   int count = 0;
   while (Append(t.ring, body, Room::kProgress) != 0) count++;
-  CHECK_EQ(count, 75);
+  CHECK_EQ(count, 86);
   while (Append(t.ring, body, Room::kMust) != 0) count++;
   CHECK_EQ(count, 99);
   // A smaller one still fits, up to the last unit but one.

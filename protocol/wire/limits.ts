@@ -19,6 +19,6 @@ export const RING_FILE_BYTES = 4194304;
 export const RING_DATA_OFFSET = 200704;
 export const MAX_SESSIONS_PER_RING = 256;
 export const MAX_CALLS_INSIDE = 64;
-export const PROGRESS_WATERMARK_PERCENT = 75;
+export const PROGRESS_WATERMARK_PERCENT = 86;
 export const INNER_SLOW_US = 100000;
 export const BLOCKED_AFTER_MS = 2000;
