@@ -197,7 +197,7 @@ void Callback::Returned(Hresult result, std::uint64_t duration_us, const void* e
 }
 
 // Around each call: the provider may release its own reference in the middle of it, from inside or
-// beside.
+// beside. Without a hazard the object holds a reference to itself.
 class Callback::Running {
  public:
   explicit Running(Callback* object) noexcept

@@ -1,7 +1,7 @@
 // The ring of PROTOCOL.md: many threads append frames, one worker takes them out.
 //
 // It is a view over memory that somebody else mapped, a file in most cases, so that what stands in
-// it outlives the process. Appending never waits, locks or allocates: two compare-and-swaps and a
+// it outlives the process. Appending never waits, locks or allocates: a compare-and-swap and a
 // copy. A thread that is killed anywhere in it leaves at most its own record unfinished (a hole)
 // and hides nothing that others wrote.
 #ifndef MAPISYNC_SRC_RING_H_
@@ -221,8 +221,7 @@ class Ring {
   // Looks where the next record goes. own_seq: the body holds its own seq once more, in shortest
   // form, on top of body_bytes. False if there is no room.
   bool Prepare(std::size_t body_bytes, bool own_seq, Room room, Attempt* attempt) const noexcept;
-  // Tries to get it, moving others on where they got there first. False: prepare again. After a pad
-  // too.
+  // Tries to get it. False: prepare again. After a pad too.
   bool Claim(const Attempt& attempt) noexcept;
   // Claim() without the last step, saying where others may go on.
   bool Win(const Attempt& attempt) noexcept;
