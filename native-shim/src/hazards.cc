@@ -9,6 +9,7 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr auto kAcquire = std::memory_order_acquire;
 constexpr auto kRelease = std::memory_order_release;
 
+std::atomic<bool> begun;
 std::atomic<bool> has_barrier;
 
 // How often HandOver() looks anew where another object is being handed to the same thread, which
@@ -20,18 +21,34 @@ constexpr int kRounds = 64;
 Hazard Hazard::table_[kMaxThreads];
 
 void Hazard::Begin() noexcept {
-  if (!has_barrier.load(kRelaxed)) has_barrier.store(CanBarrierAllThreads(), kRelaxed);
+  if (begun.load(kRelaxed) || begun.exchange(true, kRelaxed) || !CanBarrierAllThreads()) return;
+  OnThreadEnd(Forget);
+  has_barrier.store(true, kRelease);
 }
 
 Hazard* Hazard::Find(std::uint32_t thread) noexcept {
-  if (!has_barrier.load(kRelaxed)) return nullptr;
+  if (!has_barrier.load(kAcquire)) return nullptr;
   for (std::uint32_t place = 0; place < kPlacesOfAThread; place++) {
     Hazard& hazard = At(thread, place);
     std::uint32_t owner = hazard.thread_.load(kRelaxed);
-    if (owner == 0) hazard.thread_.compare_exchange_strong(owner, thread, kRelaxed, kRelaxed);
-    if (hazard.thread_.load(kRelaxed) == thread) return &hazard;
+    if (owner == thread) return &hazard;
+    if (owner != 0 || !hazard.thread_.compare_exchange_strong(owner, thread, kAcquire, kRelaxed)) {
+      continue;
+    }
+    WatchThreadEnd();
+    return &hazard;
   }
   return nullptr;
+}
+
+// The calling thread ends. One that ends inside of a call keeps its place, and the object open.
+void Hazard::Forget() noexcept {
+  const std::uint32_t thread = ThreadId();
+  for (std::uint32_t place = 0; place < kPlacesOfAThread; place++) {
+    Hazard& hazard = At(thread, place);
+    const bool own = hazard.thread_.load(kRelaxed) == thread;
+    if (own && hazard.object_.load(kRelaxed) == nullptr) hazard.thread_.store(0, kRelease);
+  }
 }
 
 bool Hazard::HandOver(void* object) noexcept {

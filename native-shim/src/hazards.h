@@ -12,7 +12,7 @@ namespace mapisync {
 
 class alignas(4 * sizeof(void*)) Hazard {
  public:
-  // How many threads may have one. A thread keeps its own beyond its end.
+  // How many threads may have one at a time.
   static constexpr std::uint32_t kMaxThreads = 256;
 
   // Before the first Enter(), any thread. May take some milliseconds.
@@ -50,6 +50,7 @@ class alignas(4 * sizeof(void*)) Hazard {
     return table_[(thread * 2654435761u >> (32 - kHashBits)) ^ place];
   }
   static Hazard* Find(std::uint32_t thread) noexcept;
+  static void Forget() noexcept;
 
   static Hazard table_[kMaxThreads];
 

@@ -37,6 +37,12 @@ inline std::uint32_t ThreadId() noexcept {
 // Whether no thread of this process has that number any more. False where that cannot be proven.
 bool IsThreadDead(std::uint32_t thread) noexcept;
 
+// Has ended() called at the end of each thread that called WatchThreadEnd(), in that thread; on
+// Windows, in a DLL of ours, of all others too. Where the system tells nothing of it, never. Once,
+// before the first WatchThreadEnd().
+void OnThreadEnd(void (*ended)()) noexcept;
+void WatchThreadEnd() noexcept;
+
 // Has every thread of this process pass a memory barrier before it returns, where
 // CanBarrierAllThreads(), to be asked first, said that it can. Some microseconds.
 void BarrierAllThreads() noexcept;

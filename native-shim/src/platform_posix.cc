@@ -61,6 +61,28 @@ bool IsThreadDead(std::uint32_t thread) noexcept {
 #endif
 }
 
+namespace {
+
+// glibc keeps the values of so many keys in the thread itself, and sets those of others on the
+// heap.
+constexpr pthread_key_t kKeysInThread = 32;
+
+pthread_key_t thread_end_key;
+void (*thread_ended)() = nullptr;  // Set before any thread is watched.
+
+void EndThread(void*) noexcept { thread_ended(); }
+
+}  // namespace
+
+void OnThreadEnd(void (*ended)()) noexcept {
+  if (pthread_key_create(&thread_end_key, EndThread) != 0) return;
+  if (thread_end_key < kKeysInThread) thread_ended = ended;
+}
+
+void WatchThreadEnd() noexcept {
+  if (thread_ended != nullptr) pthread_setspecific(thread_end_key, &thread_end_key);
+}
+
 #ifdef __linux__
 namespace {
 // linux/membarrier.h came with 4.3, these two with 4.14.

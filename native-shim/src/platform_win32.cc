@@ -47,6 +47,13 @@ bool IsThreadDead(std::uint32_t thread) noexcept {
   return dead;
 }
 
+namespace {
+std::atomic<void (*)()> thread_ended{nullptr};
+}
+
+void OnThreadEnd(void (*ended)()) noexcept { thread_ended.store(ended, std::memory_order_release); }
+void WatchThreadEnd() noexcept {}
+
 void BarrierAllThreads() noexcept { FlushProcessWriteBuffers(); }
 bool CanBarrierAllThreads() noexcept { return true; }
 
@@ -140,8 +147,10 @@ void Event::Wait(std::uint32_t ms, std::intptr_t unsent) noexcept {
 }  // namespace mapisync
 
 #ifdef MAPISYNC_BUILD_SHARED
-extern "C" BOOL WINAPI DllMain(HINSTANCE module, DWORD reason, void*) {
-  if (reason == DLL_PROCESS_ATTACH) DisableThreadLibraryCalls(module);
+extern "C" BOOL WINAPI DllMain(HINSTANCE, DWORD reason, void*) {
+  if (reason != DLL_THREAD_DETACH) return TRUE;
+  void (*const ended)() = mapisync::thread_ended.load(std::memory_order_acquire);
+  if (ended != nullptr) ended();
   return TRUE;
 }
 #endif

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "check.h"
+#include "platform.h"
 
 namespace mapisync {
 namespace {
@@ -92,6 +93,32 @@ void ExactlyOneRetires() {
   CHECK_EQ(wrong, 0);
 }
 
+#ifndef _WIN32
+// On Windows the DLL is told, and this program has none.
+void AThreadThatEndedGivesItsPlaceBack() {
+  for (std::uint32_t i = 0; i < 3 * Hazard::kMaxThreads; i++) {
+    bool had = false;
+    std::thread([&had] {
+      for (int call = 0; call < 2; call++) {
+        Hazard* const hazard = Hazard::Enter(ThreadId(), kOne);
+        had = hazard != nullptr;
+        if (had) hazard->Leave();
+      }
+    }).join();
+    CHECK(had);
+  }
+}
+
+// Ended by force, as far as the table knows.
+void AThreadThatEndedInsideKeepsItsPlace() {
+  Hazard* left = nullptr;
+  std::thread([&left] { left = Hazard::Enter(ThreadId(), kOther); }).join();
+  CHECK(left != nullptr);
+  CHECK(Hazard::HandOver(kOther));
+  CHECK(left->Leave() == kOther);
+}
+#endif
+
 void WithoutOneNothingIsSaid() {
   std::uint32_t without = 0;
   for (std::uint32_t thread = 100; thread < 100 + 4 * Hazard::kMaxThreads; thread++) {
@@ -116,6 +143,10 @@ int main() {
       {"an object is handed over to a call that runs in it", mapisync::HandsOverWhileACallRuns},
       {"of two calls one gets it, and the last has it", mapisync::OneOfTwoCallsGetsIt},
       {"with threads, exactly one retires it", mapisync::ExactlyOneRetires},
+#ifndef _WIN32
+      {"a thread that ended gives its place back", mapisync::AThreadThatEndedGivesItsPlaceBack},
+      {"one that ended inside keeps it", mapisync::AThreadThatEndedInsideKeepsItsPlace},
+#endif
       {"further threads have none", mapisync::WithoutOneNothingIsSaid},
   });
 }

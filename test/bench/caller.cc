@@ -407,7 +407,7 @@ int main(int argc, char** argv) {
     Contender full = {"full", Sink24};
     for (int calls = 0; calls < kLapCalls; calls += kCallsPerBurst) Sink24();
     const mapisync_status filled = status();
-    Round(&full, bursts);
+    for (int round = 0; round < rounds; round++) Round(&full, bursts);
     Print(&full);
     PrintStatus("full_measured", filled, status());
   }
