@@ -7,7 +7,7 @@
 
 #include "hazards.h"
 #include "platform.h"
-#include "utf8.h"
+#include "session_progress.h"
 
 namespace mapisync {
 namespace {

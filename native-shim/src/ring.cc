@@ -5,6 +5,13 @@
 #include "crc32c.h"
 #include "msgpack_writer.h"
 
+// Not even into what is flattened.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define MAPISYNC_NOINLINE __declspec(noinline)
+#else
+#define MAPISYNC_NOINLINE __attribute__((noinline))
+#endif
+
 namespace mapisync {
 namespace {
 
@@ -116,7 +123,7 @@ Place Ring::tail() const noexcept {
   }
 }
 
-// Everything in one piece: calls would cost a tenth of a `progress`.
+// Everything in one piece: calls would cost a tenth of a `progress`. What is rare stands apart.
 #if defined(__GNUC__)
 __attribute__((flatten))
 #endif
@@ -125,12 +132,26 @@ Ring::Append(unsigned char* body, std::size_t size_bytes, Room room) noexcept {
   if (size_bytes < kMinBodyBytes) return 0;
   std::memset(body + size_bytes, 0, kFillBehindBytes);
   Attempt attempt;
+  const Look look = PrepareHere(size_bytes, room, &attempt);
+  if (look == Look::kNoRoom) return 0;
+  if (look != Look::kReady) return AppendAnew(body, size_bytes, room);
+  // Not behind Win(): what was stored just now would keep Fill() waiting.
+  PatchSeq(body, attempt.at.seq());
+  PrefetchRecord(&word_at(attempt.at.unit()) + kUnitsAhead);
+  if (!Win(attempt)) return AppendAnew(body, size_bytes, room);
+  MoveTail(attempt);
+  Fill(attempt, body);
+  Commit(attempt);
+  return attempt.at.seq();
+}
+
+MAPISYNC_NOINLINE std::uint64_t Ring::AppendAnew(unsigned char* body, std::size_t size_bytes,
+                                                 Room room) noexcept {
+  Attempt attempt;
   do {
     if (!Prepare(size_bytes, false, room, &attempt)) return 0;
-    // Not behind Claim(): what was stored just now would keep Fill() waiting.
-    PatchSeq(body, attempt.at.seq());
-    PrefetchRecord(&word_at(attempt.at.unit()) + kUnitsAhead);
   } while (!Claim(attempt));
+  PatchSeq(body, attempt.at.seq());
   Fill(attempt, body);
   Commit(attempt);
   return attempt.at.seq();
@@ -159,8 +180,31 @@ std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& open, SessionSlot
   return seq;
 }
 
+// What Prepare() finds for nearly all records: the tail is where it was lately, and the end of the
+// data not in the way.
+inline Ring::Look Ring::PrepareHere(std::size_t size_bytes, Room room,
+                                    Attempt* attempt) const noexcept {
+  const Place at = {lately_.load(kAcquire)};
+  const Place head = {header_->head.load(kAcquire)};
+  const std::uint32_t end = at.unit() + RecordUnits(static_cast<std::uint32_t>(size_bytes));
+  const std::uint32_t limit = room == Room::kProgress ? watermark_units_ : units_ - 1;
+  std::uint32_t after = end - head.unit();
+  if (at.unit() < head.unit()) after += units_;
+  if (word_at(at.unit()).load(kAcquire) != 0 || head.seq() > at.seq()) return Look::kElsewhere;
+  if (after > limit || size_bytes > Word::kMaxSizeBytes) return Look::kNoRoom;
+  if (end >= units_) return Look::kElsewhere;
+  attempt->at = at;
+  attempt->word = Word::Of(at.seq(), static_cast<std::uint32_t>(size_bytes), Word::kReserved);
+  attempt->next = Place::Of(at.seq() + 1, end);
+  return Look::kReady;
+}
+
 bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room,
                    Attempt* attempt) const noexcept {
+  if (!own_seq) {
+    const Look look = PrepareHere(body_bytes, room, attempt);
+    if (look != Look::kElsewhere) return look == Look::kReady;
+  }
   for (;;) {
     const Place tail = this->tail();
     const Place head = {header_->head.load(kAcquire)};
@@ -193,21 +237,26 @@ bool Ring::Claim(const Attempt& attempt) noexcept {
 }
 
 bool Ring::Win(const Attempt& attempt) noexcept {
-  std::atomic<std::uint64_t>& word = word_at(attempt.at.unit());
+  const Place at = attempt.at;
+  const Word ours = attempt.word;
   std::uint64_t found = 0;
-  if (!word.compare_exchange_strong(found, attempt.word.value, kAcqRel, kAcquire)) {
-    // An overtaken thread's leftover gives way. Anything else means that somebody was first, or
-    // that we are overtaken, and that what we look at is another record's.
-    if (Word{found}.seq() >= attempt.at.seq() || IsRetired(attempt.at)) return false;
-    if (!word.compare_exchange_strong(found, attempt.word.value, kAcqRel, kRelaxed)) return false;
-  }
-  if (IsRetired(attempt.at)) {
-    // The tail went round the whole ring since Prepare(): this is not the place of our record.
-    std::uint64_t ours = attempt.word.value;
-    word.compare_exchange_strong(ours, 0, kAcqRel, kRelaxed);
-    return false;
-  }
-  return true;
+  const bool won = word_at(at.unit()).compare_exchange_strong(found, ours.value, kAcqRel, kAcquire);
+  if (!won && !ReplaceLeftover(at, ours, {found})) return false;
+  if (!IsRetired(at)) return true;
+  GiveBack(at, ours);
+  return false;
+}
+
+// An overtaken thread's leftover gives way. Anything else means that somebody was first, or that we
+// are overtaken, and that what we look at is another record's.
+MAPISYNC_NOINLINE bool Ring::ReplaceLeftover(Place at, Word ours, Word found) noexcept {
+  if (found.seq() >= at.seq() || IsRetired(at)) return false;
+  return word_at(at.unit()).compare_exchange_strong(found.value, ours.value, kAcqRel, kRelaxed);
+}
+
+// The tail went round the whole ring since Prepare(): this is not the place of our record.
+MAPISYNC_NOINLINE void Ring::GiveBack(Place at, Word ours) noexcept {
+  word_at(at.unit()).compare_exchange_strong(ours.value, 0, kAcqRel, kRelaxed);
 }
 
 bool Ring::IsRetired(Place at) const noexcept {
@@ -219,7 +268,7 @@ void Ring::MoveTail(const Attempt& attempt) noexcept {
   if (attempt.at.seq() % kKeptEvery == 0) KeepTail(attempt.next);
 }
 
-void Ring::KeepTail(Place to) noexcept {
+MAPISYNC_NOINLINE void Ring::KeepTail(Place to) noexcept {
   std::uint64_t kept = header_->tail.load(kRelaxed);
   while (Place{kept}.seq() < to.seq() &&
          !header_->tail.compare_exchange_weak(kept, to.value, kAcqRel, kRelaxed)) {

@@ -235,6 +235,11 @@ class Ring {
   Place Behind(Place at, std::uint32_t units) const noexcept;
   bool IsRetired(Place at) const noexcept;
   void KeepTail(Place to) noexcept;
+  std::uint64_t AppendAnew(unsigned char* body, std::size_t size_bytes, Room room) noexcept;
+  enum class Look { kReady, kNoRoom, kElsewhere };
+  Look PrepareHere(std::size_t size_bytes, Room room, Attempt* attempt) const noexcept;
+  bool ReplaceLeftover(Place at, Word ours, Word found) noexcept;
+  void GiveBack(Place at, Word ours) noexcept;
   unsigned RecordSlot(SessionSlot* slot, std::uint64_t time_us, std::uint32_t thread) noexcept;
   void KeepNewest(std::uint64_t session, const ProgressCall& call) noexcept;
   std::atomic<std::uint64_t>& word_at(std::uint32_t unit) const noexcept { return data_[unit]; }

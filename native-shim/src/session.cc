@@ -2,50 +2,11 @@
 
 #include <cstring>
 
-#include "big_endian.h"
 #include "msgpack_writer.h"
 #include "platform.h"
-#include "recorder.h"
-#include "utf8.h"
+#include "session_progress.h"
 
 namespace mapisync {
-namespace {
-
-// Offsets in the header of a `progress`, after PROTOCOL.md.
-constexpr std::uint32_t kTimeAt = 12;
-constexpr std::uint32_t kThreadAt = 21;
-constexpr std::uint32_t kSessionAt = 25;
-
-// Texts up to this take the short way, with a small stack.
-constexpr std::uint32_t kShortUnits = 256;
-constexpr std::size_t kNumbersBytes = 9 + 5 + 5 + 1;
-
-inline unsigned char* PutUint(unsigned char* out, std::uint64_t value) noexcept {
-  if (value < 0x80) {
-    *out = static_cast<unsigned char>(value);
-    return out + 1;
-  }
-  if (value <= 0xffff) {
-    // Shifted so that its highest byte comes first, whether it has one or two.
-    const bool one = value <= 0xff;
-    out[0] = one ? 0xcc : 0xcd;
-    StoreBigEndian32(out + 1, static_cast<std::uint32_t>(value << (one ? 24 : 16)));
-    return out + (one ? 2 : 3);
-  }
-  if (value <= 0xffffffff) {
-    out[0] = 0xce;
-    StoreBigEndian32(out + 1, static_cast<std::uint32_t>(value));
-    return out + 5;
-  }
-  out[0] = 0xcf;
-  StoreBigEndian64(out + 1, value);
-  return out + 9;
-}
-
-}  // namespace
-
-bool Session::Usable() const noexcept { return recorder_ == nullptr || recorder_->Usable(); }
-
 Stamp Session::StampAt(std::uint64_t time_us, std::uint32_t thread) const noexcept {
   return {0, time_us, thread, id_};
 }
@@ -70,7 +31,7 @@ bool Session::Open(Ring* ring, const Recorder* recorder, const mapisync::Open& o
 
   unsigned char body[kSmallBodyBytes];
   EncodeProgress({0, 0, 0, id_}, {}, {body, sizeof body});
-  template_used_ = kSessionAt + UintBytes(id_);
+  template_used_ = kTemplateSessionAt + UintBytes(id_);
   std::memcpy(template_, body, template_used_);
   return true;
 }
@@ -78,54 +39,6 @@ bool Session::Open(Ring* ring, const Recorder* recorder, const mapisync::Open& o
 void Session::Close() noexcept {
   if (Usable()) ring_->CloseSession(slot_, NowUs(), ThreadId());
   slot_ = nullptr;
-}
-
-std::uint64_t Session::Progress(std::uint32_t thread, const char16_t* text, std::uint32_t index,
-                                std::uint32_t max) noexcept {
-  if (!Usable()) return 0;
-  const std::uint64_t call = slot_->Count(SessionSlot::kProgress);
-  const std::uint64_t time_us = ring_->CachedNowUs();
-
-  // The text is converted to where it will stand if its size takes one byte; longer ones are moved.
-  unsigned char body[kTemplateBytes + kNumbersBytes + 3 + 3 * kShortUnits + kUtf8SlackBytes];
-  std::memcpy(body, template_, kTemplateBytes);
-  StoreBigEndian64(body + kTimeAt, time_us);
-  StoreBigEndian32(body + kThreadAt, thread);
-  unsigned char* at = body + template_used_;
-  at = PutUint(at, call);
-  at = PutUint(at, index);
-  at = PutUint(at, max);
-  unsigned char* const marks = at++;
-  *marks = 0;
-  std::uint32_t text_bytes = 0;
-  if (text == nullptr) {
-    *at++ = 0xc0;
-  } else {
-    const Utf8Result utf8 = Utf8FromUtf16(text, kShortUnits, reinterpret_cast<char*>(at + 1));
-    if (utf8.marks & kMarkCut) return RecordLongProgress(thread, call, text, index, max);
-    *marks = static_cast<unsigned char>(utf8.marks);
-    text_bytes = utf8.size_bytes;
-    if (text_bytes < 32) {
-      *at++ = static_cast<unsigned char>(0xa0 | text_bytes);
-    } else if (text_bytes < 0x100) {
-      std::memmove(at + 2, at + 1, text_bytes);
-      *at++ = 0xd9;
-      *at++ = static_cast<unsigned char>(text_bytes);
-    } else {
-      std::memmove(at + 3, at + 1, text_bytes);
-      *at++ = 0xda;
-      *at++ = static_cast<unsigned char>(text_bytes >> 8);
-      *at++ = static_cast<unsigned char>(text_bytes);
-    }
-    at += text_bytes;
-  }
-  const std::size_t size_bytes = static_cast<std::size_t>(at - body);
-  if (ring_->Append(body, size_bytes, Room::kProgress) == 0) {
-    ProgressCall merged = {call, time_us, index, max, *marks, {}};
-    if (text != nullptr) merged.text = {reinterpret_cast<char*>(at - text_bytes), text_bytes};
-    slot_->Merge(merged);
-  }
-  return call;
 }
 
 // Apart, since the room that it needs on the stack is better not touched by the calls above.

@@ -4,9 +4,32 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "frames.h"
 #include "limits.h"
+
+#if defined(__SSE2__) || defined(_M_X64) || (defined(_M_IX86_FP) && _M_IX86_FP >= 2)
+#define MAPISYNC_SSE2 1
+#include <emmintrin.h>
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+#endif
+
+// A block load may read behind the terminator, inside the same page: harmless to the machine, not
+// to the sanitizers, which know the size of each allocation.
+#if defined(__clang__) || defined(__GNUC__)
+#define MAPISYNC_READS_BEHIND __attribute__((no_sanitize_address, no_sanitize_thread))
+#else
+#define MAPISYNC_READS_BEHIND
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define MAPISYNC_INLINE __forceinline
+#else
+#define MAPISYNC_INLINE inline __attribute__((always_inline))
+#endif
 
 namespace mapisync {
 
@@ -23,6 +46,11 @@ inline constexpr std::size_t kUtf8SlackBytes = 16;
 // no memory page that the text does not reach into.
 Utf8Result Utf8FromUtf16(const char16_t* text, std::uint32_t max_units, char* out) noexcept;
 
+// The same as a part of its caller, for where it is one of a few things that are done: most texts
+// are short, ASCII and within a page.
+MAPISYNC_INLINE Utf8Result Utf8FromUtf16Inline(const char16_t* text, std::uint32_t max_units,
+                                               char* out) noexcept;
+
 // The longest start of a text of whole characters that fits into max_bytes.
 Text CutUtf8(Text text, std::uint32_t max_bytes) noexcept;
 
@@ -36,6 +64,87 @@ class Utf8Name {
   char bytes_[3 * kMaxNameBytes + kUtf8SlackBytes];
   Text text_;
 };
+
+// --- How Utf8FromUtf16Inline() does it ---
+
+// Goes on at any unit, with what stands between `start` and `out` already converted.
+Utf8Result ConvertRest(const char* at, const char* end, char* start, char* out) noexcept;
+
+// The host's pointer may be odd, so no unit is read through it.
+inline unsigned UnitAt(const char* at) noexcept {
+  char16_t unit;
+  std::memcpy(&unit, at, sizeof unit);
+  return unit;
+}
+
+#if defined(MAPISYNC_SSE2)
+
+inline unsigned TrailingZeros(unsigned mask) noexcept {
+#if defined(_MSC_VER) && !defined(__clang__)
+  unsigned long index;
+  _BitScanForward(&index, mask);
+  return static_cast<unsigned>(index);
+#else
+  return static_cast<unsigned>(__builtin_ctz(mask));
+#endif
+}
+
+// One load, aligned where the text is: memory checkers object to others that reach behind it.
+inline constexpr unsigned kTextBlockUnits = 8;
+inline constexpr std::size_t kTextBlockBytes = 2 * kTextBlockUnits;
+
+// The last place for a block, which ends with the text and in the page of `at`.
+inline const char* LastBlock(const char* at, const char* end) noexcept {
+  constexpr std::uintptr_t kPageBytes = 4096;
+  const std::uintptr_t page_end = (reinterpret_cast<std::uintptr_t>(at) | (kPageBytes - 1)) + 1;
+  const char* const stop = reinterpret_cast<std::uintptr_t>(end) < page_end
+                               ? end
+                               : reinterpret_cast<const char*>(page_end);
+  return stop - kTextBlockBytes;
+}
+
+// Narrows 8 units into 8 bytes, and returns a bit for each that is ASCII and not the terminator.
+inline constexpr unsigned kAllAscii = 0xff;
+MAPISYNC_READS_BEHIND inline unsigned NarrowAscii(const char* at, char* out) noexcept {
+  const __m128i units = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  // What does not fit into a byte becomes 0xff, or 0 if it is negative as a signed number. So are
+  // the upper 8.
+  const __m128i zero = _mm_setzero_si128();
+  const __m128i bytes = _mm_packus_epi16(units, zero);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+  return static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpgt_epi8(bytes, zero)));
+}
+
+// Goes on to the first unit that is no ASCII, or behind which no block fits. What was narrowed
+// behind it means nothing.
+inline void NarrowBlocks(const char** at, const char* end, char** out) noexcept {
+  const char* const last = LastBlock(*at, end);
+  while (*at <= last) {
+    const unsigned ascii = NarrowAscii(*at, *out);
+    if (ascii != kAllAscii) {
+      const unsigned count = TrailingZeros(~ascii);
+      *at += 2 * count;
+      *out += count;
+      return;
+    }
+    *at += kTextBlockBytes;
+    *out += kTextBlockUnits;
+  }
+}
+
+#endif
+
+MAPISYNC_INLINE Utf8Result Utf8FromUtf16Inline(const char16_t* text, std::uint32_t max_units,
+                                               char* out) noexcept {
+  const char* at = reinterpret_cast<const char*>(text);
+  const char* const end = at + std::size_t{2} * max_units;
+  char* const start = out;
+#if defined(MAPISYNC_SSE2)
+  NarrowBlocks(&at, end, &out);
+  if (UnitAt(at) == 0) return {static_cast<std::uint32_t>(out - start), 0};
+#endif
+  return ConvertRest(at, end, start, out);
+}
 
 }  // namespace mapisync
 

@@ -34,8 +34,8 @@ export const EAGER = [
 export const HESITANT = [
   {
     file: 'ring.cc',
-    find: '  Fill(attempt, body);\n  Commit(attempt);\n  return attempt.at.seq();',
-    put: '  if (attempt.at.seq() % 64 == 7) usleep(20000);\n  Fill(attempt, body);\n  Commit(attempt);\n  return attempt.at.seq();',
+    find: '  MoveTail(attempt);\n  Fill(attempt, body);',
+    put: '  MoveTail(attempt);\n  if (attempt.at.seq() % 64 == 7) usleep(20000);\n  Fill(attempt, body);',
   },
   { file: 'ring.cc', find: '#include <cstring>', put: '#include <unistd.h>\n\n#include <cstring>' },
 ];

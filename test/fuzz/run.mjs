@@ -40,9 +40,9 @@ const PLANTED = {
     put: 'size_bytes > kChallengeBytes - taken_bytes_ + 1',
   },
   utf8: {
-    file: 'utf8.cc',
-    find: 'return stop - kBlockBytes;',
-    put: 'return stop - (kBlockBytes - 2);',
+    file: 'utf8.h',
+    find: 'return stop - kTextBlockBytes;',
+    put: 'return stop - (kTextBlockBytes - 2);',
   },
   stream: {
     file: 'delivery.cc',
