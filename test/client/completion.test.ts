@@ -50,7 +50,9 @@ describe.skipIf(!has('bash'))('bash', () => {
 describe.skipIf(!has('fish'))('fish', () => {
   test.for(LINES)('%s', async ([line, wanted, unwanted]) => {
     const ask = `source ${await script('fish')}; complete -C '${line}'`;
-    const out = execFileSync('fish', ['--no-config', '-c', ask], { encoding: 'utf8' });
+    // It makes the directory of its settings even so.
+    const env = { ...process.env, XDG_CONFIG_HOME: tempDir(), XDG_DATA_HOME: tempDir() };
+    const out = execFileSync('fish', ['--no-config', '-c', ask], { encoding: 'utf8', env });
     const got = out.split('\n').map((row) => row.split('\t')[0]);
     expect(got).toEqual(expect.arrayContaining([...wanted]));
     for (const word of unwanted) expect(got).not.toContain(word);
