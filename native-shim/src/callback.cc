@@ -119,12 +119,12 @@ void Callback::Hold() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); 
 
 std::uint32_t Callback::Drop() noexcept {
   const std::uint32_t left = refs_.fetch_sub(1, std::memory_order_acq_rel) - 1;
-  // A husk's own calls count references too.
   if (left == 0) Retire();
   return left;
 }
 
-// Nobody has a reference. A call may still run, and may have taken one.
+// Nobody has a reference. A call may still run, and may have taken one. A husk's own calls count
+// references too.
 void Callback::Retire() noexcept {
   if (husk_.load(std::memory_order_relaxed) || Hazard::HandOver(this)) return;
   if (refs_.load(std::memory_order_relaxed) != 0) return;

@@ -55,7 +55,11 @@ void OnThreadEnd(void (*ended)()) noexcept { thread_ended.store(ended, std::memo
 void WatchThreadEnd() noexcept {}
 
 void BarrierAllThreads() noexcept { FlushProcessWriteBuffers(); }
-bool CanBarrierAllThreads() noexcept { return true; }
+bool CanBarrierAllThreads() noexcept {
+  // Wine 8 has the function, which does nothing.
+  const HMODULE ntdll = GetModuleHandleA("ntdll");
+  return ntdll != nullptr && GetProcAddress(ntdll, "wine_get_version") == nullptr;
+}
 
 std::uint32_t ProcessId() noexcept { return GetCurrentProcessId(); }
 

@@ -11,8 +11,9 @@ namespace {
 constexpr unsigned kMostDeadRings = 8;
 // How old the cached time may be at worst while a session is open.
 constexpr std::uint32_t kClockResolutionUs = Worker::kPollMaxMs * 1000;
-// With the code and the worker's stack less than 4 MiB in a host.
 constexpr std::uint32_t kRingBytes = 3670016;
+constexpr std::uint32_t kCodeBytes = 262144;
+static_assert(kRingBytes + kThreadStackBytes + kCodeBytes <= 4194304, "All in all 4 MiB");
 static_assert(kRingBytes <= kRingFileBytes, "What readers take");
 constexpr std::uint32_t kBits = sizeof(void*) * 8;
 

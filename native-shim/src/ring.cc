@@ -3,14 +3,8 @@
 #include <cstring>
 
 #include "crc32c.h"
+#include "inlining.h"
 #include "msgpack_writer.h"
-
-// Not even into what is flattened.
-#if defined(_MSC_VER) && !defined(__clang__)
-#define MAPISYNC_NOINLINE __declspec(noinline)
-#else
-#define MAPISYNC_NOINLINE __attribute__((noinline))
-#endif
 
 namespace mapisync {
 namespace {

@@ -42,12 +42,11 @@ void Session::Close() noexcept {
 }
 
 // Apart, since the room that it needs on the stack is better not touched by the calls above.
-#if defined(__GNUC__)
-__attribute__((noinline))
-#endif
-std::uint64_t
-Session::RecordLongProgress(std::uint32_t thread, std::uint64_t call, const char16_t* text,
-                            std::uint32_t index, std::uint32_t max) noexcept {
+MAPISYNC_NOINLINE std::uint64_t Session::RecordLongProgress(std::uint32_t thread,
+                                                            std::uint64_t call,
+                                                            const char16_t* text,
+                                                            std::uint32_t index,
+                                                            std::uint32_t max) noexcept {
   char utf8[kMaxTextBytes + kUtf8SlackBytes];
   unsigned char body[kTextBodyBytes + kFillBehindBytes];
   const Utf8Result result = Utf8FromUtf16(text, kMaxTextUnits, utf8);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "frames.h"
+#include "inlining.h"
 #include "limits.h"
 
 #if defined(__SSE2__) || defined(_M_X64) || (defined(_M_IX86_FP) && _M_IX86_FP >= 2)
@@ -23,12 +24,6 @@
 #define MAPISYNC_READS_BEHIND __attribute__((no_sanitize_address, no_sanitize_thread))
 #else
 #define MAPISYNC_READS_BEHIND
-#endif
-
-#if defined(_MSC_VER) && !defined(__clang__)
-#define MAPISYNC_INLINE __forceinline
-#else
-#define MAPISYNC_INLINE inline __attribute__((always_inline))
 #endif
 
 namespace mapisync {

@@ -137,6 +137,12 @@ void WithoutOneNothingIsSaid() {
 }  // namespace mapisync
 
 int main() {
+  if (!mapisync::CanBarrierAllThreads()) {
+    std::printf(
+        "Skipped: hazards, since this system cannot make all threads pass a barrier\n"
+        "0 passed, 0 failed\n");
+    return 0;
+  }
   mapisync::Hazard::Begin();
   return check::Run({
       {"each thread has one hazard, for one object at a time", mapisync::EachThreadHasOne},

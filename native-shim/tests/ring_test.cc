@@ -315,31 +315,24 @@ void AnOvertakenThreadStartsAgain() {
 }
 
 void AnOvertakenThreadLeavesOthersAlone() {
-  // Stale at the start of the data, where now something else stands: each word of a record.
-  for (std::uint32_t unit = 0; unit < RecordUnits(200); unit++) {
-    TestRing t(4096);
-    t.StartAt(1, unit);
-    Ring::Attempt stale;
-    CHECK(t.ring.Prepare(40, false, Room::kMust, &stale));
-    t.StartAt(1000, 0);
-    CHECK_EQ(Append(t.ring, 200), std::uint64_t{1000});
-    const std::vector<unsigned char> before(t.memory.get(), t.memory.get() + t.size_bytes);
-    CHECK(!t.ring.Claim(stale));
-    CHECK(std::memcmp(before.data(), t.memory.get(), t.size_bytes) == 0);
-  }
-  // And where each word of the body looks like a leftover of long ago.
-  for (std::uint32_t unit = 0; unit < RecordUnits(200); unit++) {
-    TestRing t(4096);
-    t.StartAt(500, unit);
-    Ring::Attempt stale;
-    CHECK(t.ring.Prepare(40, false, Room::kMust, &stale));
-    t.StartAt(1000, 0);
-    unsigned char body[200 + kFillBehindBytes] = {};
-    for (std::size_t i = 4; i < 200; i += 8) body[i] = 1;
-    CHECK_EQ(t.ring.Append(body, 200, Room::kMust), std::uint64_t{1000});
-    const std::vector<unsigned char> before(t.memory.get(), t.memory.get() + t.size_bytes);
-    CHECK(!t.ring.Claim(stale));
-    CHECK(std::memcmp(before.data(), t.memory.get(), t.size_bytes) == 0);
+  // Stale at each word of what now stands there: other records' text, or what looks like a leftover
+  // of long ago.
+  for (const std::uint64_t seq : {std::uint64_t{1}, std::uint64_t{500}}) {
+    for (std::uint32_t unit = 0; unit < RecordUnits(200); unit++) {
+      TestRing t(4096);
+      t.StartAt(seq, unit);
+      Ring::Attempt stale;
+      CHECK(t.ring.Prepare(40, false, Room::kMust, &stale));
+      t.StartAt(1000, 0);
+      Body text(200);
+      unsigned char words[200 + kFillBehindBytes] = {};
+      for (std::size_t i = 4; i < 200; i += 8) words[i] = 1;
+      unsigned char* const body = seq == 1 ? text.bytes.data() : words;
+      CHECK_EQ(t.ring.Append(body, 200, Room::kMust), std::uint64_t{1000});
+      const std::vector<unsigned char> before(t.memory.get(), t.memory.get() + t.size_bytes);
+      CHECK(!t.ring.Claim(stale));
+      CHECK(std::memcmp(before.data(), t.memory.get(), t.size_bytes) == 0);
+    }
   }
 }
 
