@@ -74,7 +74,7 @@ class MsgpackWriter {
     at_ = nullptr;
     return false;
   }
-  void Tagged(unsigned tag, std::uint64_t value, unsigned count) noexcept {
+  MAPISYNC_NOINLINE void Tagged(unsigned tag, std::uint64_t value, unsigned count) noexcept {
     if (!Need(1 + count)) return;
     *at_++ = static_cast<unsigned char>(tag);
     BigEndian(value, count);
