@@ -334,17 +334,6 @@ SessionSlot* Ring::ClaimSession() noexcept {
   return nullptr;
 }
 
-InCallSlot* Ring::Enter(std::uint32_t thread, Method method, std::uint64_t since_us,
-                        std::uint64_t session, std::uint64_t call) noexcept {
-  // Threads begin at different slots, so that each mostly has a cache line of its own.
-  const std::uint32_t start = thread * 2654435761u >> 26;
-  for (std::uint32_t i = 0; i < kMaxCallsInside; i++) {
-    InCallSlot& slot = header_->inside[(start + i) % kMaxCallsInside];
-    if (slot.TryEnter(thread, method, since_us, session, call)) return &slot;
-  }
-  return nullptr;
-}
-
 std::uint32_t Ring::used_bytes() const noexcept {
   const std::uint32_t from = head().unit();
   const std::uint32_t to = tail().unit();

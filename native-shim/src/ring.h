@@ -13,6 +13,7 @@
 
 #include "frames.h"
 #include "limits.h"
+#include "quick_clock.h"
 #include "slots.h"
 
 namespace mapisync {
@@ -149,6 +150,10 @@ class Ring {
     header_->cached_now_us.store(now_us, std::memory_order_relaxed);
   }
 
+  // The time now, mostly without asking the system.
+  std::uint64_t NowUs() const noexcept { return clock_.NowUs(CachedNowUs()); }
+  QuickClock& clock() noexcept { return clock_; }
+
   void CountLost(Loss loss, std::uint64_t by = 1) noexcept {
     header_->lost[static_cast<int>(loss)].fetch_add(by, std::memory_order_relaxed);
   }
@@ -169,7 +174,15 @@ class Ring {
   // A free in-call slot, now entered; nullptr if there is none: then nothing watches over that
   // call.
   InCallSlot* Enter(std::uint32_t thread, Method method, std::uint64_t since_us,
-                    std::uint64_t session, std::uint64_t call) noexcept;
+                    std::uint64_t session, std::uint64_t call) noexcept {
+    // Threads begin at different slots, so that each mostly has a cache line of its own.
+    const std::uint32_t start = thread * 2654435761u >> 26;
+    for (std::uint32_t i = 0; i < kMaxCallsInside; i++) {
+      InCallSlot& slot = header_->inside[(start + i) % kMaxCallsInside];
+      if (slot.TryEnter(thread, method, since_us, session, call)) return &slot;
+    }
+    return nullptr;
+  }
   InCallSlot& inside(std::uint32_t at) noexcept { return header_->inside[at]; }
 
   // Where the next record will stand.
@@ -255,6 +268,7 @@ class Ring {
 
   alignas(64) std::atomic<std::uint32_t> sessions_used_{0};
   std::atomic<std::uint64_t> merged_before_{0};  // In sessions that are closed.
+  QuickClock clock_;
 
   // Worker: where the slot of a session was last seen, by the low bits of its number.
   static constexpr std::uint32_t kHints = 16;

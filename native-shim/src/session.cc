@@ -61,7 +61,7 @@ std::uint64_t Session::Error(std::uint32_t thread, std::uint32_t hresult,
                              const char16_t* text) noexcept {
   if (!Usable()) return 0;
   const std::uint64_t call = slot_->Count(SessionSlot::kErrors);
-  const std::uint64_t now_us = NowUs();
+  const std::uint64_t now_us = ring_->NowUs();
   char utf8[kMaxTextBytes + kUtf8SlackBytes];
   unsigned char body[kTextBodyBytes + kFillBehindBytes];
   Utf8Result result = {0, 0};
@@ -81,7 +81,7 @@ std::uint64_t Session::Done(std::uint32_t thread, std::uint32_t hresult,
   if (!Usable()) return 0;
   const std::uint64_t call = slot_->Count(SessionSlot::kDones);
   unsigned char body[kSmallBodyBytes];
-  const std::size_t size = EncodeDone(StampAt(NowUs(), thread), call, hresult, handle,
+  const std::size_t size = EncodeDone(StampAt(ring_->NowUs(), thread), call, hresult, handle,
                                       {body, sizeof body - kFillBehindBytes});
   Must(body, size, Loss::kDone);
   return call;
@@ -104,7 +104,7 @@ void Session::Note(Text key, Text value) noexcept {
 }
 
 Session::Inside Session::Enter(std::uint32_t thread, Method method, std::uint64_t call) noexcept {
-  const std::uint64_t now_us = NowUs();
+  const std::uint64_t now_us = ring_->NowUs();
   InCallSlot* slot = nullptr;
   if (Usable()) slot = ring_->Enter(thread, method, now_us, id_, call);
   return {slot, method, call, now_us};
@@ -113,21 +113,28 @@ Session::Inside Session::Enter(std::uint32_t thread, Method method, std::uint64_
 void Session::Leave(std::uint32_t thread, const Inside& inside, std::uint32_t hresult) noexcept {
   const bool blocked = inside.slot != nullptr && inside.slot->Leave();
   if (!Usable()) return;
-  const std::uint64_t now_us = NowUs();
-  const std::uint64_t duration_us = now_us - inside.since_us;
+  // The clock may step back by what it was corrected for.
+  const std::uint64_t now_us = ring_->NowUs();
+  const std::uint64_t duration_us = now_us > inside.since_us ? now_us - inside.since_us : 0;
   slot_->CountInner(inside.method, duration_us);
-  if (!blocked && hresult == 0 && duration_us < kInnerSlowUs) return;
+  if (blocked || hresult != 0 || duration_us >= kInnerSlowUs) {
+    RecordInner(StampAt(now_us, thread), inside, blocked, hresult, duration_us);
+  }
+}
 
+MAPISYNC_NOINLINE void Session::RecordInner(const Stamp& stamp, const Inside& inside, bool blocked,
+                                            std::uint32_t hresult,
+                                            std::uint64_t duration_us) noexcept {
   unsigned char body[kSmallBodyBytes];
   const Buffer scratch = {body, sizeof body - kFillBehindBytes};
   if (blocked) {
-    const std::size_t size = EncodeUnblocked(StampAt(now_us, thread), inside.method, inside.call,
-                                             inside.since_us, duration_us, scratch);
+    const std::size_t size = EncodeUnblocked(stamp, inside.method, inside.call, inside.since_us,
+                                             duration_us, scratch);
     Must(body, size, Loss::kOther);
   }
   if (hresult != 0 || duration_us >= kInnerSlowUs) {
-    const std::size_t size = EncodeInner(StampAt(now_us, thread), inside.method, inside.call,
-                                         hresult, duration_us, scratch);
+    const std::size_t size =
+        EncodeInner(stamp, inside.method, inside.call, hresult, duration_us, scratch);
     Must(body, size, Loss::kOther);
   }
 }

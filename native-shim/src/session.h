@@ -55,6 +55,8 @@ class Session {
   bool Usable() const noexcept;
   std::uint64_t RecordLongProgress(std::uint32_t thread, std::uint64_t call, const char16_t* text,
                                    std::uint32_t index, std::uint32_t max) noexcept;
+  void RecordInner(const Stamp& stamp, const Inside& inside, bool blocked, std::uint32_t hresult,
+                   std::uint64_t duration_us) noexcept;
   bool Must(unsigned char* body, std::size_t size_bytes, Loss loss) noexcept;
   Stamp StampAt(std::uint64_t time_us, std::uint32_t thread) const noexcept;
 

@@ -50,8 +50,7 @@ void SessionSlot::SetSession(std::uint64_t session, std::uint64_t open_time_us) 
   session_.store(session, kRelease);
 }
 
-void SessionSlot::CountInner(Method method, std::uint64_t duration_us) noexcept {
-  if (duration_us == 0) return;
+void SessionSlot::AddInner(Method method, std::uint64_t duration_us) noexcept {
   Inner& inner = inner_[static_cast<std::uint32_t>(method) - 1];
   inner.us.fetch_add(duration_us, kRelaxed);
   std::uint64_t before = inner.max_us.load(kRelaxed);
@@ -147,32 +146,6 @@ void SessionSlot::WriteNewest(const ProgressCall& call) noexcept {
   }
   copy.words[0].store(call.call, kRelease);
   whole_.store(whole == 1 ? 2 : 1, kRelease);
-}
-
-namespace {
-
-constexpr std::uint64_t kFilling = 1;
-constexpr std::uint64_t kInside = 2;
-constexpr std::uint64_t kBlocked = 3;
-constexpr std::uint64_t kStateMask = 0xff;
-
-}  // namespace
-
-bool InCallSlot::TryEnter(std::uint32_t thread, Method method, std::uint64_t since_us,
-                          std::uint64_t session, std::uint64_t call) noexcept {
-  std::uint64_t expected = word_.load(kRelaxed);
-  if (expected != 0) return false;
-  const std::uint64_t who = std::uint64_t{thread} << 32 | static_cast<std::uint64_t>(method) << 8;
-  if (!word_.compare_exchange_strong(expected, who | kFilling, kAcquire, kRelaxed)) return false;
-  since_us_.store(since_us, kRelease);
-  session_.store(session, kRelease);
-  call_.store(call, kRelease);
-  word_.store(who | kInside, kRelease);
-  return true;
-}
-
-bool InCallSlot::Leave() noexcept {
-  return (word_.exchange(0, std::memory_order_acq_rel) & kStateMask) == kBlocked;
 }
 
 bool InCallSlot::Read(InsideCall* inside) const noexcept {

@@ -48,7 +48,9 @@ class SessionSlot {
     return counters_[counter].fetch_add(by, std::memory_order_relaxed) + by;
   }
   // Adds to the time spent in a method of the inner callback, and keeps the longest.
-  void CountInner(Method method, std::uint64_t duration_us) noexcept;
+  void CountInner(Method method, std::uint64_t duration_us) noexcept {
+    if (duration_us != 0) AddInner(method, duration_us);
+  }
   Counters counters() const noexcept;
 
   // A call that became no record of its own: writes it down as the newest, counts it as merged and
@@ -81,6 +83,7 @@ class SessionSlot {
     std::atomic<std::uint64_t> max_us;
   };
 
+  void AddInner(Method method, std::uint64_t duration_us) noexcept;
   void WriteNewest(const ProgressCall& call) noexcept;  // Under the writer flag.
 
   std::atomic<std::uint32_t> state_;
@@ -111,9 +114,24 @@ class InCallSlot {
  public:
   // The calling thread. False if the slot is in use.
   bool TryEnter(std::uint32_t thread, Method method, std::uint64_t since_us, std::uint64_t session,
-                std::uint64_t call) noexcept;
+                std::uint64_t call) noexcept {
+    std::uint64_t expected = word_.load(std::memory_order_relaxed);
+    if (expected != 0) return false;
+    const std::uint64_t who = std::uint64_t{thread} << 32 | static_cast<std::uint64_t>(method) << 8;
+    if (!word_.compare_exchange_strong(expected, who | kFilling, std::memory_order_acquire,
+                                       std::memory_order_relaxed)) {
+      return false;
+    }
+    since_us_.store(since_us, std::memory_order_release);
+    session_.store(session, std::memory_order_release);
+    call_.store(call, std::memory_order_release);
+    word_.store(who | kInside, std::memory_order_release);
+    return true;
+  }
   // The same thread. True if `blocked` was recorded meanwhile: then record `unblocked`.
-  bool Leave() noexcept;
+  bool Leave() noexcept {
+    return (word_.exchange(0, std::memory_order_acq_rel) & kStateMask) == kBlocked;
+  }
 
   // Worker. False if nobody is in it, or it changed while it was read.
   bool Read(InsideCall* inside) const noexcept;
@@ -122,6 +140,11 @@ class InCallSlot {
   bool MarkBlocked(const InsideCall& inside) noexcept;
 
  private:
+  static constexpr std::uint64_t kFilling = 1;
+  static constexpr std::uint64_t kInside = 2;
+  static constexpr std::uint64_t kBlocked = 3;
+  static constexpr std::uint64_t kStateMask = 0xff;
+
   std::atomic<std::uint64_t> word_;
   std::atomic<std::uint64_t> since_us_;
   std::atomic<std::uint64_t> session_;

@@ -33,8 +33,13 @@ void Worker::Wake() noexcept { event_.Set(); }
 
 void Worker::Run(void* self) noexcept {
   auto* const worker = static_cast<Worker*>(self);
+  QuickClock& clock = worker->ring_->clock();
+  const bool steady = HasSteadyTicks();
   for (;;) {
-    const std::uint32_t ms = worker->Poll(NowUs(), WallUs());
+    const std::uint64_t now_us = NowUs();
+    if (steady) clock.Observe(now_us);
+    const std::uint32_t ms = worker->Poll(now_us, WallUs());
+    if (ms == Event::kForever) clock.Stop();
     worker->event_.Wait(ms, worker->delivery_.unsent());
   }
 }

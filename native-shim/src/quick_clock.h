@@ -1,0 +1,79 @@
+// The machine's monotonic clock as calls read it: from the processor's counter, since asking the
+// system twice takes as long as everything else that a tee does. The worker compares the two all
+// the time; wherever they could part, the system is asked.
+#ifndef MAPISYNC_SRC_QUICK_CLOCK_H_
+#define MAPISYNC_SRC_QUICK_CLOCK_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "platform.h"
+
+#if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
+#define MAPISYNC_TICKS 1
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+#endif
+
+namespace mapisync {
+
+// The processor's counter, 0 where it has none that we know.
+inline std::uint64_t Ticks() noexcept {
+#if defined(MAPISYNC_TICKS) && defined(_MSC_VER)
+  return __rdtsc();
+#elif defined(MAPISYNC_TICKS)
+  return __builtin_ia32_rdtsc();
+#else
+  return 0;
+#endif
+}
+// Whether it goes on at one speed, whatever the processor does to save power.
+bool HasSteadyTicks() noexcept;
+
+class QuickClock {
+ public:
+  // --- The worker's thread alone ---
+
+  // At each poll, where HasSteadyTicks(). now_us: the system's clock just now.
+  void Observe(std::uint64_t now_us) noexcept;
+  // Both clocks at one time. For Observe(), and for tests.
+  void Compare(std::uint64_t ticks, std::uint64_t now_us) noexcept;
+  // Before it sleeps for long: nobody compares them then.
+  void Stop() noexcept;
+
+  // --- Any thread ---
+
+  // The monotonic clock, in microseconds. cached_us: a time that it showed lately, which it does
+  // not go behind. If that is a second ago or more, the machine slept, or the worker was kept from
+  // running, and the system is asked.
+  std::uint64_t NowUs(std::uint64_t cached_us) const noexcept {
+    const std::uint64_t clock = published_.load(std::memory_order_relaxed);
+    const std::uint32_t past_us =
+        LowUs(Ticks(), static_cast<std::uint32_t>(clock >> 32)) +
+        static_cast<std::uint32_t>(clock) - static_cast<std::uint32_t>(cached_us);
+    if (clock == 0 || past_us >= kTrustUs) return mapisync::NowUs();
+    return cached_us + past_us;
+  }
+
+ private:
+  static constexpr std::uint32_t kTrustUs = 1000000;
+
+  // The low 32 bits of the counter in microseconds, from any time on. Differences are right even
+  // though the product has lost its upper bits.
+  static std::uint32_t LowUs(std::uint64_t ticks, std::uint32_t rate) noexcept {
+    return static_cast<std::uint32_t>(ticks * rate >> 32);
+  }
+
+  // Microseconds a tick in 1 / 2^32, above what is to be added to LowUs(). 0: ask the system.
+  std::atomic<std::uint64_t> published_{0};
+
+  std::uint64_t next_us_ = 0;
+  std::uint64_t base_ticks_ = 0;  // Where the present measurement of the rate began.
+  std::uint64_t base_us_ = 0;     // 0: none did.
+  std::uint32_t rate_ = 0;        // 0: not known.
+};
+
+}  // namespace mapisync
+
+#endif  // MAPISYNC_SRC_QUICK_CLOCK_H_
