@@ -60,7 +60,7 @@ void QuickClock::Compare(std::uint64_t ticks, std::uint64_t now_us) noexcept {
   if (span_us >= (rate_ == 0 ? kFirstSpanUs : kSpanUs)) {
     const std::uint64_t rate = (span_us << 32) / (ticks - base_ticks_);
     const std::uint64_t apart = rate > rate_ ? rate - rate_ : rate_ - rate;
-    if (rate == 0 || rate >> 32 != 0 || (rate_ != 0 && apart > rate_ / kDriftShare)) {
+    if (rate >> 32 != 0 || (rate_ != 0 && apart > rate_ / kDriftShare)) {
       Stop();
       return;
     }

@@ -48,12 +48,16 @@ class QuickClock {
   // not go behind. If that is a second ago or more, the machine slept, or the worker was kept from
   // running, and the system is asked.
   std::uint64_t NowUs(std::uint64_t cached_us) const noexcept {
+    return At(Ticks(), cached_us, mapisync::NowUs);
+  }
+  // The same with a counter of the caller's.
+  template <typename Ask>
+  std::uint64_t At(std::uint64_t ticks, std::uint64_t cached_us, Ask&& ask) const noexcept {
     const std::uint64_t clock = published_.load(std::memory_order_relaxed);
-    const std::uint32_t past_us =
-        LowUs(Ticks(), static_cast<std::uint32_t>(clock >> 32)) +
-        static_cast<std::uint32_t>(clock) - static_cast<std::uint32_t>(cached_us);
-    if (clock == 0 || past_us >= kTrustUs) return mapisync::NowUs();
-    return cached_us + past_us;
+    const std::uint32_t now_us =
+        LowUs(ticks, static_cast<std::uint32_t>(clock >> 32)) + static_cast<std::uint32_t>(clock);
+    const std::uint32_t past_us = now_us - static_cast<std::uint32_t>(cached_us);
+    return clock == 0 || past_us >= kTrustUs ? ask() : cached_us + past_us;
   }
 
  private:

@@ -128,8 +128,8 @@ MAPISYNC_NOINLINE void Session::RecordInner(const Stamp& stamp, const Inside& in
   unsigned char body[kSmallBodyBytes];
   const Buffer scratch = {body, sizeof body - kFillBehindBytes};
   if (blocked) {
-    const std::size_t size = EncodeUnblocked(stamp, inside.method, inside.call, inside.since_us,
-                                             duration_us, scratch);
+    const std::size_t size =
+        EncodeUnblocked(stamp, inside.method, inside.call, inside.since_us, duration_us, scratch);
     Must(body, size, Loss::kOther);
   }
   if (hresult != 0 || duration_us >= kInnerSlowUs) {

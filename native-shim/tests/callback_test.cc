@@ -261,6 +261,46 @@ void ReportsSlowInnerCalls() {
   f.object->Release();
 }
 
+void TimesInnerCallsByTheQuickClock() {
+  Fixture f;
+  const std::uint64_t known_us = NowUs() + 200000;
+  while (NowUs() < known_us) {
+    f.t.ring.SetCachedNowUs(NowUs());
+    f.t.ring.clock().Observe(NowUs());
+  }
+  f.inner.during = [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(5)); };
+  const std::uint64_t before_us = NowUs();
+  for (int i = 0; i < 4; i++) f.object->Progress(u"x", 1, 2);
+  const std::uint64_t passed_us = NowUs() - before_us;
+  const Counters counters = f.callback->session().slot()->counters();
+  CHECK(counters.inner_us + 100 >= 20000 && counters.inner_us <= passed_us + 100);
+  CHECK(counters.inner_max_us + 100 >= 5000 && counters.inner_max_us <= passed_us);
+  f.object->Release();
+}
+
+void TakesNoTimeWhereTheClockStepsBack() {
+  if (Ticks() == 0) return;
+  Fixture f;
+  f.inner.context = &f;
+  f.inner.during = [](void* context) {
+    Ring& ring = static_cast<Fixture*>(context)->t.ring;
+    ring.clock().Compare(Ticks(), ring.CachedNowUs() + 100000);
+  };
+  // A clock that goes 300 ms before the one that is told there.
+  Ring& ring = f.t.ring;
+  const std::uint64_t now_us = NowUs();
+  const std::uint64_t ticks = Ticks();
+  ring.SetCachedNowUs(now_us);
+  ring.clock().Compare(ticks - 1000000000, now_us - 500000);
+  ring.clock().Compare(ticks, now_us + 400000);
+  CHECK(ring.NowUs() >= now_us + 400000);
+  f.object->Progress(u"x", 1, 2);
+  CHECK(ring.NowUs() < now_us + 400000);
+  CHECK_EQ(f.callback->session().slot()->counters().inner_us, std::uint64_t{0});
+  CHECK_EQ(Kinds(f.t), std::string("open progress"));
+  f.object->Release();
+}
+
 void RecordsBeforeItCalls() {
   Fixture f;
   // What the ring holds at the time that Outlook is called: the call itself, and who is inside.
@@ -577,6 +617,8 @@ int main() {
       {"long texts are cut and marked", mapisync::CutsLongTexts},
       {"an inner call that fails is reported", mapisync::ReportsFailedInnerCalls},
       {"an inner call that is slow is reported", mapisync::ReportsSlowInnerCalls},
+      {"times inner calls by the quick clock", mapisync::TimesInnerCallsByTheQuickClock},
+      {"takes no time where the clock steps back", mapisync::TakesNoTimeWhereTheClockStepsBack},
       {"a call is recorded before the inner one", mapisync::RecordsBeforeItCalls},
       {"a blocked call says when it comes out", mapisync::SaysWhenABlockedCallComesOut},
       {"Release() inside a call is survived", mapisync::SurvivesReleaseInsideACall},
