@@ -71,7 +71,8 @@ Utf8Result ConvertRest(const char* at, const char* end, char* const start, char*
 }
 
 Utf8Result Utf8FromUtf16(const char16_t* text, std::uint32_t max_units, char* out) noexcept {
-  return Utf8FromUtf16Inline(text, max_units, out);
+  const char* const at = reinterpret_cast<const char*>(text);
+  return ConvertRest(at, at + std::size_t{2} * max_units, out, out);
 }
 
 Text CutUtf8(Text text, std::uint32_t max_bytes) noexcept {

@@ -88,9 +88,14 @@ inline unsigned TrailingZeros(unsigned mask) noexcept {
 inline constexpr unsigned kTextBlockUnits = 8;
 inline constexpr std::size_t kTextBlockBytes = 2 * kTextBlockUnits;
 
+inline constexpr std::uintptr_t kPageBytes = 4096;
+
+inline bool AreInOnePage(const char* at, std::size_t bytes) noexcept {
+  return (reinterpret_cast<std::uintptr_t>(at) & (kPageBytes - 1)) <= kPageBytes - bytes;
+}
+
 // The last place for a block, which ends with the text and in the page of `at`.
 inline const char* LastBlock(const char* at, const char* end) noexcept {
-  constexpr std::uintptr_t kPageBytes = 4096;
   const std::uintptr_t page_end = (reinterpret_cast<std::uintptr_t>(at) | (kPageBytes - 1)) + 1;
   const char* const stop = reinterpret_cast<std::uintptr_t>(end) < page_end
                                ? end
@@ -110,21 +115,38 @@ MAPISYNC_READS_BEHIND inline unsigned NarrowAscii(const char* at, char* out) noe
   return static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpgt_epi8(bytes, zero)));
 }
 
+// The same for the n-th block from here. False at the first unit that is no ASCII: *at and *out are
+// there then.
+inline bool NarrowBlock(const char** at, char** out, unsigned n) noexcept {
+  const unsigned ascii = NarrowAscii(*at + n * kTextBlockBytes, *out + n * kTextBlockUnits);
+  if (ascii == kAllAscii) return true;
+  const unsigned count = n * kTextBlockUnits + TrailingZeros(~ascii);
+  *at += 2 * count;
+  *out += count;
+  return false;
+}
+
 // Goes on to the first unit that is no ASCII, or behind which no block fits. What was narrowed
 // behind it means nothing.
 inline void NarrowBlocks(const char** at, const char* end, char** out) noexcept {
   const char* const last = LastBlock(*at, end);
-  while (*at <= last) {
-    const unsigned ascii = NarrowAscii(*at, *out);
-    if (ascii != kAllAscii) {
-      const unsigned count = TrailingZeros(~ascii);
-      *at += 2 * count;
-      *out += count;
-      return;
-    }
+  while (*at <= last && NarrowBlock(at, out, 0)) {
     *at += kTextBlockBytes;
     *out += kTextBlockUnits;
   }
+}
+
+// Goes over the first blocks, where all of them are in a page and before the end.
+inline void NarrowStart(const char** at, const char* end, char** out) noexcept {
+  constexpr unsigned kBlocks = 6;
+  constexpr std::size_t kBytes = kBlocks * kTextBlockBytes;
+  if (!AreInOnePage(*at, kBytes) || end - *at < static_cast<std::ptrdiff_t>(kBytes)) return;
+  if (!NarrowBlock(at, out, 0) || !NarrowBlock(at, out, 1) || !NarrowBlock(at, out, 2) ||
+      !NarrowBlock(at, out, 3) || !NarrowBlock(at, out, 4) || !NarrowBlock(at, out, 5)) {
+    return;
+  }
+  *at += kBytes;
+  *out += kBlocks * kTextBlockUnits;
 }
 
 #endif
@@ -135,7 +157,7 @@ MAPISYNC_INLINE Utf8Result Utf8FromUtf16Inline(const char16_t* text, std::uint32
   const char* const end = at + std::size_t{2} * max_units;
   char* const start = out;
 #if defined(MAPISYNC_SSE2)
-  NarrowBlocks(&at, end, &out);
+  NarrowStart(&at, end, &out);
   if (UnitAt(at) == 0) return {static_cast<std::uint32_t>(out - start), 0};
 #endif
   return ConvertRest(at, end, start, out);

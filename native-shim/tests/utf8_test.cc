@@ -23,7 +23,11 @@ struct Converted {
 
 Converted Convert(const char16_t* text, std::uint32_t max_units = kMaxTextUnits) {
   std::vector<char> out(3 * max_units + kUtf8SlackBytes);
+  std::vector<char> inline_out(out.size());
   const Utf8Result result = Utf8FromUtf16(text, max_units, out.data());
+  const Utf8Result same = Utf8FromUtf16Inline(text, max_units, inline_out.data());
+  CHECK(same.size_bytes == result.size_bytes && same.marks == result.marks);
+  CHECK(std::memcmp(out.data(), inline_out.data(), result.size_bytes) == 0);
   return {std::string(out.data(), result.size_bytes), result.marks};
 }
 
@@ -160,13 +164,16 @@ void StaysInItsPages() {
                                   u"1234567",
                                   u"12345678",
                                   u"Synchronizing Inbox",
+                                  u"Synchronizing folder Inbox, item 0123456",
+                                  u"Synchronizing folder Inbox, item 0123456 of 123",
+                                  u"Synchronizing folder Inbox, item 0123456 of 1234",
                                   u"é",
                                   u"für Müller",
                                   u"受信トレイ受信トレイ",
                                   u"ab\U0001F600"};
   for (const std::u16string& text : texts) {
     const std::size_t bytes = (text.size() + 1) * sizeof(char16_t);
-    for (std::size_t before = 0; before < 40; before++) {
+    for (std::size_t before = 0; before < 100; before++) {
       // At every alignment, odd ones included: the last byte is the page's last, or not far from
       // it.
       char* const at = page + page_bytes - bytes - before;

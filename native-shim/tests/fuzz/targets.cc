@@ -283,6 +283,11 @@ std::string Convert(const unsigned char* data, std::size_t size_bytes) {
   const Utf8Result got =
       Utf8FromUtf16(reinterpret_cast<const char16_t*>(text), max_units, result.get());
   MUST(got.size_bytes <= 3 * max_units);
+  const std::unique_ptr<char[]> again(new char[3 * max_units + kUtf8SlackBytes]);
+  const Utf8Result same =
+      Utf8FromUtf16Inline(reinterpret_cast<const char16_t*>(text), max_units, again.get());
+  MUST(same.size_bytes == got.size_bytes && same.marks == got.marks);
+  MUST(std::memcmp(again.get(), result.get(), got.size_bytes) == 0);
   const Text cut = CutUtf8({result.get(), got.size_bytes}, max_units);
   MUST(cut.size_bytes <= max_units && got.size_bytes - cut.size_bytes <= 3 * max_units);
   std::string out = "text";
