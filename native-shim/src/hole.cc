@@ -52,7 +52,7 @@ void FillHole(Ring* ring, Place at, const Ring::Record& record, std::uint64_t ti
   }
   const Ring::Attempt attempt = {at, Word::Of(record.seq, record.size_bytes, Word::kReserved),
                                  ring->Next(at, record)};
-  ring->Fill(attempt, body);
+  ring->Fill(at, body, record.size_bytes);
   ring->CountLost(Loss::kOther);
   ring->Commit(attempt);
 }

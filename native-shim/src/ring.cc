@@ -34,6 +34,9 @@ constexpr std::size_t kMinBodyBytes = 26;
 // threads that were stopped just there.
 constexpr std::uint64_t kKeptEvery = 64;
 
+// How many records of others a thread goes over before it looks at the header's tail.
+constexpr int kMostSteps = 8;
+
 // Where a record further on will stand: the cache lines there were the worker's last. Half a dozen
 // records ahead they come in time. The place may lie behind the ring; nothing is read.
 constexpr std::uint32_t kUnitsAhead = 64;
@@ -103,12 +106,13 @@ void Ring::View(void* memory, std::size_t bytes) noexcept {
   units_ = static_cast<std::uint32_t>((bytes - kRingDataOffset) / 8);
   watermark_units_ = units_ / 100 * kProgressWatermarkPercent;
   sessions_used_.store(kMaxSessionsPerRing, kRelaxed);
-  lately_.store(0, kRelaxed);
+  for (Lately& lately : lately_) lately.place.store(0, kRelaxed);
 }
 
-Place Ring::tail() const noexcept {
+Place Ring::tail() const noexcept { return TailFrom({}); }
+
+Place Ring::TailFrom(Place at) const noexcept {
   const Place kept = {header_->tail.load(kAcquire)};
-  Place at = {lately_.load(kAcquire)};
   if (at.value < kept.value) at = kept;
   for (;;) {
     const Word word = {word_at(at.unit()).load(kAcquire)};
@@ -122,36 +126,40 @@ Place Ring::tail() const noexcept {
 __attribute__((flatten))
 #endif
 std::uint64_t
-Ring::Append(unsigned char* body, std::size_t size_bytes, Room room) noexcept {
-  if (size_bytes < kMinBodyBytes) return 0;
+Ring::Append(unsigned char* body, std::size_t size_bytes, Room room,
+             std::uint32_t thread) noexcept {
+  if (size_bytes - kMinBodyBytes > Word::kMaxSizeBytes - kMinBodyBytes) return 0;
   std::memset(body + size_bytes, 0, kFillBehindBytes);
   Attempt attempt;
+  attempt.thread = thread;
   const Look look = PrepareHere(size_bytes, room, &attempt);
   if (look == Look::kNoRoom) return 0;
-  if (look != Look::kReady) return AppendAnew(body, size_bytes, room);
+  if (look != Look::kReady) return AppendAnew(body, size_bytes, room, thread);
   // Not behind Win(): what was stored just now would keep Fill() waiting.
   PatchSeq(body, attempt.at.seq());
   PrefetchRecord(&word_at(attempt.at.unit()) + kUnitsAhead);
-  if (!Win(attempt)) return AppendAnew(body, size_bytes, room);
+  if (!Win(attempt)) return AppendAnew(body, size_bytes, room, thread);
   MoveTail(attempt);
-  Fill(attempt, body);
+  Fill(attempt.at, body, size_bytes);
   Commit(attempt);
   return attempt.at.seq();
 }
 
-MAPISYNC_NOINLINE std::uint64_t Ring::AppendAnew(unsigned char* body, std::size_t size_bytes,
-                                                 Room room) noexcept {
+MAPISYNC_RARE std::uint64_t Ring::AppendAnew(unsigned char* body, std::size_t size_bytes, Room room,
+                                             std::uint32_t thread) noexcept {
   Attempt attempt;
+  attempt.thread = thread;
   do {
     if (!Prepare(size_bytes, false, room, &attempt)) return 0;
   } while (!Claim(attempt));
   PatchSeq(body, attempt.at.seq());
-  Fill(attempt, body);
+  Fill(attempt.at, body, size_bytes);
   Commit(attempt);
   return attempt.at.seq();
 }
 
-std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& open, SessionSlot* slot) noexcept {
+MAPISYNC_RARE std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& open,
+                                             SessionSlot* slot) noexcept {
   unsigned char body[kSmallBodyBytes];
   const Buffer scratch = {body, sizeof body - kFillBehindBytes};
   // Without its session, whose size is known together with the seq.
@@ -168,24 +176,25 @@ std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& open, SessionSlot
   header.session = seq;
   EncodeOpen(header, open, scratch);
   std::memset(body + attempt.word.size_bytes(), 0, kFillBehindBytes);
-  Fill(attempt, body);
+  Fill(attempt.at, body, attempt.word.size_bytes());
   if (slot != nullptr) slot->SetSession(seq, stamp.time_us);
   Commit(attempt);
   return seq;
 }
 
-// What Prepare() finds for nearly all records: the tail is where it was lately, and the end of the
-// data not in the way.
+// What Prepare() finds for nearly all records: the tail is where it was lately or little further,
+// and the end of the data not in the way.
 inline Ring::Look Ring::PrepareHere(std::size_t size_bytes, Room room,
                                     Attempt* attempt) const noexcept {
-  const Place at = {lately_.load(kAcquire)};
+  Place at = {lately_[LatelyOf(attempt->thread)].place.load(kAcquire)};
   const Place head = {header_->head.load(kAcquire)};
+  if (word_at(at.unit()).load(kAcquire) != 0) at = WalkOn(at, head);
   const std::uint32_t end = at.unit() + RecordUnits(static_cast<std::uint32_t>(size_bytes));
   const std::uint32_t limit = room == Room::kProgress ? watermark_units_ : units_ - 1;
   std::uint32_t after = end - head.unit();
   if (at.unit() < head.unit()) after += units_;
-  if (word_at(at.unit()).load(kAcquire) != 0 || head.seq() > at.seq()) return Look::kElsewhere;
-  if (after > limit || size_bytes > Word::kMaxSizeBytes) return Look::kNoRoom;
+  if (head.seq() > at.seq()) return Look::kElsewhere;
+  if (after > limit) return Look::kNoRoom;
   if (end >= units_) return Look::kElsewhere;
   attempt->at = at;
   attempt->word = Word::Of(at.seq(), static_cast<std::uint32_t>(size_bytes), Word::kReserved);
@@ -193,14 +202,26 @@ inline Ring::Look Ring::PrepareHere(std::size_t size_bytes, Room room,
   return Look::kReady;
 }
 
-bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room,
-                   Attempt* attempt) const noexcept {
+// Over the records that other threads appended meanwhile. Seq 0 if that is not where they end.
+MAPISYNC_NOINLINE Place Ring::WalkOn(Place at, Place head) const noexcept {
+  if (head.seq() > at.seq()) return {};
+  for (int step = 0; step < kMostSteps; step++) {
+    const Word word = {word_at(at.unit()).load(kAcquire)};
+    if (word.state() == Word::kFree || word.seq() != at.seq())
+      return word.value == 0 ? at : Place();
+    at = NextOf(at, word);
+  }
+  return {};
+}
+
+MAPISYNC_RARE bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room,
+                                 Attempt* attempt) const noexcept {
   if (!own_seq) {
     const Look look = PrepareHere(body_bytes, room, attempt);
     if (look != Look::kElsewhere) return look == Look::kReady;
   }
   for (;;) {
-    const Place tail = this->tail();
+    const Place tail = TailFrom({lately_[LatelyOf(attempt->thread)].place.load(kAcquire)});
     const Place head = {header_->head.load(kAcquire)};
     if (head.seq() > tail.seq()) continue;  // The tail moved on a whole lap ago.
     const std::size_t size = body_bytes + (own_seq ? UintBytes(tail.seq()) : 0);
@@ -243,13 +264,13 @@ bool Ring::Win(const Attempt& attempt) noexcept {
 
 // An overtaken thread's leftover gives way. Anything else means that somebody was first, or that we
 // are overtaken, and that what we look at is another record's.
-MAPISYNC_NOINLINE bool Ring::ReplaceLeftover(Place at, Word ours, Word found) noexcept {
+MAPISYNC_RARE bool Ring::ReplaceLeftover(Place at, Word ours, Word found) noexcept {
   if (found.seq() >= at.seq() || IsRetired(at)) return false;
   return word_at(at.unit()).compare_exchange_strong(found.value, ours.value, kAcqRel, kRelaxed);
 }
 
 // The tail went round the whole ring since Prepare(): this is not the place of our record.
-MAPISYNC_NOINLINE void Ring::GiveBack(Place at, Word ours) noexcept {
+MAPISYNC_RARE void Ring::GiveBack(Place at, Word ours) noexcept {
   word_at(at.unit()).compare_exchange_strong(ours.value, 0, kAcqRel, kRelaxed);
 }
 
@@ -258,7 +279,7 @@ bool Ring::IsRetired(Place at) const noexcept {
 }
 
 void Ring::MoveTail(const Attempt& attempt) noexcept {
-  lately_.store(attempt.next.value, kRelease);
+  lately_[LatelyOf(attempt.thread)].place.store(attempt.next.value, kRelease);
   if (attempt.at.seq() % kKeptEvery == 0) KeepTail(attempt.next);
 }
 
@@ -269,30 +290,30 @@ MAPISYNC_NOINLINE void Ring::KeepTail(Place to) noexcept {
   }
 }
 
-void Ring::Fill(const Attempt& attempt, const unsigned char* body) noexcept {
+void Ring::Fill(Place at, const unsigned char* body, std::size_t size_bytes) noexcept {
   // Atomic, though plain stores in the machine: an overtaken thread may try its luck on these
   // words.
-  std::atomic<std::uint64_t>* const to = &word_at(attempt.at.unit()) + 1;
-  const std::size_t last = (attempt.word.size_bytes() + 3) / 8;
+  std::atomic<std::uint64_t>* const to = &word_at(at.unit()) + 1;
+  const std::size_t last = (size_bytes + 3) / 8;
   std::uint32_t first;
   std::memcpy(&first, body, 4);
   to[0].store(std::uint64_t{first} << 32, kRelaxed);  // No checksum yet.
-  const auto put = [&](std::size_t at) noexcept {
+  const auto put = [&](std::size_t word) noexcept {
     std::uint64_t eight;
-    std::memcpy(&eight, body - 4 + 8 * at, 8);
-    to[at].store(eight, kRelaxed);
+    std::memcpy(&eight, body - 4 + 8 * word, 8);
+    to[word].store(eight, kRelaxed);
   };
   // Four at a time; the last four may be among those before.
-  std::size_t at = 1;
+  std::size_t word = 1;
   if (last < 4) {
-    while (at <= last) put(at++);
+    while (word <= last) put(word++);
     return;
   }
-  for (; at + 3 < last; at += 4) {
-    put(at);
-    put(at + 1);
-    put(at + 2);
-    put(at + 3);
+  for (; word + 3 < last; word += 4) {
+    put(word);
+    put(word + 1);
+    put(word + 2);
+    put(word + 3);
   }
   put(last - 3);
   put(last - 2);

@@ -136,8 +136,10 @@ class Ring {
   // --- Any thread ---
 
   // Appends a frame and sets the seq in `body`, which the caller must be able to spare, with
-  // kFillBehindBytes behind it. Returns its seq, 0 if there is no room.
-  std::uint64_t Append(unsigned char* body, std::size_t size_bytes, Room room) noexcept;
+  // kFillBehindBytes behind it. thread: the calling one, which finds the tail sooner then. Returns
+  // its seq, 0 if there is no room.
+  std::uint64_t Append(unsigned char* body, std::size_t size_bytes, Room room,
+                       std::uint32_t thread = 0) noexcept;
   // Appends an `open`, whose session is its own seq. `slot`, if not null, gets that before the
   // record is committed. Returns the seq, 0 if there is no room.
   std::uint64_t AppendOpen(const Stamp& stamp, const Open& open, SessionSlot* slot) noexcept;
@@ -225,11 +227,12 @@ class Ring {
 
   // --- The steps of Append(), apart, so that a test can stop a thread between them ---
 
-  // A place, the word to put there, and the tail behind it.
+  // A place, the word to put there, and the tail behind it. thread: who tries.
   struct Attempt {
     Place at;
     Word word;
     Place next;
+    std::uint32_t thread = 0;
   };
   // Looks where the next record goes. own_seq: the body holds its own seq once more, in shortest
   // form, on top of body_bytes. False if there is no room.
@@ -240,7 +243,7 @@ class Ring {
   bool Win(const Attempt& attempt) noexcept;
   void MoveTail(const Attempt& attempt) noexcept;
   // Behind the body, as far as its last unit reaches, must be zeros.
-  void Fill(const Attempt& attempt, const unsigned char* body) noexcept;
+  void Fill(Place at, const unsigned char* body, std::size_t size_bytes) noexcept;
   void Commit(const Attempt& attempt) noexcept;
 
  private:
@@ -248,7 +251,10 @@ class Ring {
   Place Behind(Place at, std::uint32_t units) const noexcept;
   bool IsRetired(Place at) const noexcept;
   void KeepTail(Place to) noexcept;
-  std::uint64_t AppendAnew(unsigned char* body, std::size_t size_bytes, Room room) noexcept;
+  Place TailFrom(Place at) const noexcept;
+  Place WalkOn(Place at, Place head) const noexcept;
+  std::uint64_t AppendAnew(unsigned char* body, std::size_t size_bytes, Room room,
+                           std::uint32_t thread) noexcept;
   enum class Look { kReady, kNoRoom, kElsewhere };
   Look PrepareHere(std::size_t size_bytes, Room room, Attempt* attempt) const noexcept;
   bool ReplaceLeftover(Place at, Word ours, Word found) noexcept;
@@ -262,9 +268,17 @@ class Ring {
   std::uint32_t units_ = 0;                     // In the data.
   std::uint32_t watermark_units_ = 0;
 
-  // Where the tail was lately. A plain store, so a thread that slept in between moves it back;
-  // tail() looks on from there, or from the header's if that is later.
-  alignas(64) std::atomic<std::uint64_t> lately_{0};
+  // Where the tail was when a thread last appended: the cache line of one for all would be passed
+  // from thread to thread. Plain stores, of several threads where two share one, so it may step
+  // back; whoever looks goes on from there, or from the header's tail if that is later.
+  static constexpr unsigned kLatelyBits = 5;
+  struct alignas(64) Lately {
+    std::atomic<std::uint64_t> place{0};
+  };
+  Lately lately_[1 << kLatelyBits];
+  static std::uint32_t LatelyOf(std::uint32_t thread) noexcept {
+    return thread * 2654435761u >> (32 - kLatelyBits);
+  }
 
   alignas(64) std::atomic<std::uint32_t> sessions_used_{0};
   std::atomic<std::uint64_t> merged_before_{0};  // In sessions that are closed.

@@ -42,18 +42,16 @@ void Session::Close() noexcept {
 }
 
 // Apart, since the room that it needs on the stack is better not touched by the calls above.
-MAPISYNC_NOINLINE std::uint64_t Session::RecordLongProgress(std::uint32_t thread,
-                                                            std::uint64_t call,
-                                                            const char16_t* text,
-                                                            std::uint32_t index,
-                                                            std::uint32_t max) noexcept {
+MAPISYNC_RARE std::uint64_t Session::RecordLongProgress(std::uint32_t thread, std::uint64_t call,
+                                                        const char16_t* text, std::uint32_t index,
+                                                        std::uint32_t max) noexcept {
   char utf8[kMaxTextBytes + kUtf8SlackBytes];
   unsigned char body[kTextBodyBytes + kFillBehindBytes];
   const Utf8Result result = Utf8FromUtf16(text, kMaxTextUnits, utf8);
   const ProgressCall progress = {call, ring_->CachedNowUs(), index,
                                  max,  result.marks,         {utf8, result.size_bytes}};
   const std::size_t size = EncodeProgress(StampAt(0, thread), progress, {body, kTextBodyBytes});
-  if (ring_->Append(body, size, Room::kProgress) == 0) slot_->Merge(progress);
+  if (ring_->Append(body, size, Room::kProgress, thread) == 0) slot_->Merge(progress);
   return call;
 }
 
@@ -72,7 +70,7 @@ std::uint64_t Session::Error(std::uint32_t thread, std::uint32_t hresult,
   }
   const std::size_t size = EncodeError(StampAt(now_us, thread), call, hresult, result.marks,
                                        converted, {body, kTextBodyBytes});
-  Must(body, size, Loss::kError);
+  Must(body, size, Loss::kError, thread);
   return call;
 }
 
@@ -83,7 +81,7 @@ std::uint64_t Session::Done(std::uint32_t thread, std::uint32_t hresult,
   unsigned char body[kSmallBodyBytes];
   const std::size_t size = EncodeDone(StampAt(ring_->NowUs(), thread), call, hresult, handle,
                                       {body, sizeof body - kFillBehindBytes});
-  Must(body, size, Loss::kDone);
+  Must(body, size, Loss::kDone, thread);
   return call;
 }
 
@@ -92,7 +90,7 @@ void Session::Returned(std::uint32_t hresult, std::uint64_t duration_us, bool ev
   unsigned char body[kSmallBodyBytes];
   const std::size_t size = EncodeReturned(StampAt(NowUs(), ThreadId()), hresult, duration_us,
                                           event_set, {body, sizeof body - kFillBehindBytes});
-  Must(body, size, Loss::kOther);
+  Must(body, size, Loss::kOther, 0);
 }
 
 void Session::Note(Text key, Text value) noexcept {
@@ -100,7 +98,7 @@ void Session::Note(Text key, Text value) noexcept {
   unsigned char body[kSmallBodyBytes];
   const std::size_t size =
       EncodeNote(StampAt(NowUs(), ThreadId()), key, value, {body, sizeof body - kFillBehindBytes});
-  Must(body, size, Loss::kOther);
+  Must(body, size, Loss::kOther, 0);
 }
 
 Session::Inside Session::Enter(std::uint32_t thread, Method method, std::uint64_t call) noexcept {
@@ -122,25 +120,25 @@ void Session::Leave(std::uint32_t thread, const Inside& inside, std::uint32_t hr
   }
 }
 
-MAPISYNC_NOINLINE void Session::RecordInner(const Stamp& stamp, const Inside& inside, bool blocked,
-                                            std::uint32_t hresult,
-                                            std::uint64_t duration_us) noexcept {
+MAPISYNC_RARE void Session::RecordInner(const Stamp& stamp, const Inside& inside, bool blocked,
+                                        std::uint32_t hresult, std::uint64_t duration_us) noexcept {
   unsigned char body[kSmallBodyBytes];
   const Buffer scratch = {body, sizeof body - kFillBehindBytes};
   if (blocked) {
     const std::size_t size =
         EncodeUnblocked(stamp, inside.method, inside.call, inside.since_us, duration_us, scratch);
-    Must(body, size, Loss::kOther);
+    Must(body, size, Loss::kOther, stamp.thread);
   }
   if (hresult != 0 || duration_us >= kInnerSlowUs) {
     const std::size_t size =
         EncodeInner(stamp, inside.method, inside.call, hresult, duration_us, scratch);
-    Must(body, size, Loss::kOther);
+    Must(body, size, Loss::kOther, stamp.thread);
   }
 }
 
-bool Session::Must(unsigned char* body, std::size_t size_bytes, Loss loss) noexcept {
-  if (ring_->Append(body, size_bytes, Room::kMust) != 0) return true;
+bool Session::Must(unsigned char* body, std::size_t size_bytes, Loss loss,
+                   std::uint32_t thread) noexcept {
+  if (ring_->Append(body, size_bytes, Room::kMust, thread) != 0) return true;
   if (slot_ != nullptr) slot_->Count(SessionSlot::kLost);
   ring_->CountLost(loss);
   return false;

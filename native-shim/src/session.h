@@ -57,7 +57,7 @@ class Session {
                                    std::uint32_t index, std::uint32_t max) noexcept;
   void RecordInner(const Stamp& stamp, const Inside& inside, bool blocked, std::uint32_t hresult,
                    std::uint64_t duration_us) noexcept;
-  bool Must(unsigned char* body, std::size_t size_bytes, Loss loss) noexcept;
+  bool Must(unsigned char* body, std::size_t size_bytes, Loss loss, std::uint32_t thread) noexcept;
   Stamp StampAt(std::uint64_t time_us, std::uint32_t thread) const noexcept;
 
   Ring* ring_ = nullptr;                // weak

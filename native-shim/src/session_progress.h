@@ -86,7 +86,7 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
     at += text_bytes;
   }
   const std::size_t size_bytes = static_cast<std::size_t>(at - body);
-  if (ring_->Append(body, size_bytes, Room::kProgress) == 0) {
+  if (ring_->Append(body, size_bytes, Room::kProgress, thread) == 0) {
     ProgressCall merged = {call, time_us, index, max, *marks, {}};
     if (text != nullptr) merged.text = {reinterpret_cast<char*>(at - text_bytes), text_bytes};
     slot_->Merge(merged);

@@ -34,6 +34,7 @@ struct World {
     switch (p->stage) {
       case Producer::kIdle:
         p->size = 29 + Random(40);
+        p->attempt.thread = Random(3);  // What one of them knows of the tail may be old.
         if (ring.Prepare(p->size, false, Room::kMust, &p->attempt)) p->stage = Producer::kPrepared;
         return;
       case Producer::kPrepared:
@@ -48,7 +49,7 @@ struct World {
       case Producer::kMoved: {
         Body body(p->size);
         PatchSeq(body.bytes.data(), p->attempt.at.seq());
-        ring.Fill(p->attempt, body.bytes.data());
+        ring.Fill(p->attempt.at, body.bytes.data(), p->size);
         p->stage = Producer::kFilled;
         return;
       }

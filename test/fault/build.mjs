@@ -34,8 +34,8 @@ export const EAGER = [
 export const HESITANT = [
   {
     file: 'ring.cc',
-    find: '  MoveTail(attempt);\n  Fill(attempt, body);',
-    put: '  MoveTail(attempt);\n  if (attempt.at.seq() % 64 == 7) usleep(20000);\n  Fill(attempt, body);',
+    find: '  MoveTail(attempt);\n  Fill(attempt.at, body, size_bytes);',
+    put: '  MoveTail(attempt);\n  if (attempt.at.seq() % 64 == 7) usleep(20000);\n  Fill(attempt.at, body, size_bytes);',
   },
   { file: 'ring.cc', find: '#include <cstring>', put: '#include <unistd.h>\n\n#include <cstring>' },
 ];
