@@ -34,9 +34,6 @@ constexpr std::size_t kMinBodyBytes = 26;
 // threads that were stopped just there.
 constexpr std::uint64_t kKeptEvery = 64;
 
-// How many records of others a thread goes over before it looks at the header's tail.
-constexpr int kMostSteps = 8;
-
 // Where a record further on will stand: the cache lines there were the worker's last. Half a dozen
 // records ahead they come in time. The place may lie behind the ring; nothing is read.
 constexpr std::uint32_t kUnitsAhead = 64;
@@ -182,36 +179,23 @@ MAPISYNC_RARE std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& ope
   return seq;
 }
 
-// What Prepare() finds for nearly all records: the tail is where it was lately or little further,
-// and the end of the data not in the way.
+// What Prepare() finds for nearly all records: no other thread appended meanwhile, and the end of
+// the data is not in the way.
 inline Ring::Look Ring::PrepareHere(std::size_t size_bytes, Room room,
                                     Attempt* attempt) const noexcept {
-  Place at = {lately_[LatelyOf(attempt->thread)].place.load(kAcquire)};
+  const Place at = {lately_[LatelyOf(attempt->thread)].place.load(kAcquire)};
   const Place head = {header_->head.load(kAcquire)};
-  if (word_at(at.unit()).load(kAcquire) != 0) at = WalkOn(at, head);
   const std::uint32_t end = at.unit() + RecordUnits(static_cast<std::uint32_t>(size_bytes));
   const std::uint32_t limit = room == Room::kProgress ? watermark_units_ : units_ - 1;
   std::uint32_t after = end - head.unit();
   if (at.unit() < head.unit()) after += units_;
-  if (head.seq() > at.seq()) return Look::kElsewhere;
+  if (word_at(at.unit()).load(kAcquire) != 0 || head.seq() > at.seq()) return Look::kElsewhere;
   if (after > limit) return Look::kNoRoom;
   if (end >= units_) return Look::kElsewhere;
   attempt->at = at;
   attempt->word = Word::Of(at.seq(), static_cast<std::uint32_t>(size_bytes), Word::kReserved);
   attempt->next = Place::Of(at.seq() + 1, end);
   return Look::kReady;
-}
-
-// Over the records that other threads appended meanwhile. Seq 0 if that is not where they end.
-MAPISYNC_NOINLINE Place Ring::WalkOn(Place at, Place head) const noexcept {
-  if (head.seq() > at.seq()) return {};
-  for (int step = 0; step < kMostSteps; step++) {
-    const Word word = {word_at(at.unit()).load(kAcquire)};
-    if (word.state() == Word::kFree || word.seq() != at.seq())
-      return word.value == 0 ? at : Place();
-    at = NextOf(at, word);
-  }
-  return {};
 }
 
 MAPISYNC_RARE bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room,

@@ -252,7 +252,6 @@ class Ring {
   bool IsRetired(Place at) const noexcept;
   void KeepTail(Place to) noexcept;
   Place TailFrom(Place at) const noexcept;
-  Place WalkOn(Place at, Place head) const noexcept;
   std::uint64_t AppendAnew(unsigned char* body, std::size_t size_bytes, Room room,
                            std::uint32_t thread) noexcept;
   enum class Look { kReady, kNoRoom, kElsewhere };

@@ -46,7 +46,7 @@ struct Shared {
         const std::size_t size = EncodeError({0, 1, id, 1}, 1, 2, 0,
                                              {text.data(), static_cast<std::uint32_t>(text.size())},
                                              {body, sizeof body - 7});
-        const std::uint64_t seq = ring->Append(body, size, Room::kMust);
+        const std::uint64_t seq = ring->Append(body, size, Room::kMust, id);
         if (seq >= kMaxSeq) pause();
         if (seq != 0) shared->returned[seq].store(1, std::memory_order_release);
       }

@@ -472,6 +472,33 @@ void TellsWhatWasLost() {
   CHECK_EQ(t.ring.RecordLost(1, 2, &told), 1u);
 }
 
+// Two threads by turns, of which one knows what is more and more out of date, over several laps.
+void FindsTheTailFromAnOldPlace() {
+  for (unsigned pause = 0; pause < 300; pause++) {
+    TestRing t(4096);
+    Place at = t.ring.head();
+    std::uint64_t last = 0;
+    const auto append = [&](std::uint32_t thread, std::size_t bytes) {
+      const Body body(bytes, thread);
+      std::vector<unsigned char> copy = body.bytes;
+      CHECK_EQ(t.ring.Append(copy.data(), body.size, Room::kMust, thread), last + 1);
+      last++;
+    };
+    for (int turn = 0; turn < 3; turn++) {
+      append(1, 40);
+      for (unsigned i = 0; i < pause; i++) {
+        append(2, 34 + (i + pause) % 23);
+        if (i % 20 == 19) Drain(t.ring, &at);
+      }
+    }
+    CHECK_EQ(t.ring.tail().seq(), last + 1);
+    Drain(t.ring, &at);
+    CHECK_EQ(t.ring.head().seq(), last + 1);
+    CHECK(t.AllFreeIsZero());
+    if (check::failures > 0) return;
+  }
+}
+
 // Threads append while a worker takes out; each record must come out once, whole, in its thread's
 // order.
 void ThreadsShareARing() {
@@ -489,7 +516,7 @@ void ThreadsShareARing() {
         const std::size_t size = EncodeError({0, i, id, 1}, i, i * 2654435761u, 0,
                                              {text.data(), static_cast<std::uint32_t>(text.size())},
                                              {body, sizeof body - 7});
-        if (t.ring.Append(body, size, i % 3 == 0 ? Room::kProgress : Room::kMust) != 0) {
+        if (t.ring.Append(body, size, i % 3 == 0 ? Room::kProgress : Room::kMust, id) != 0) {
           i++;
         } else {
           full++;
@@ -560,6 +587,7 @@ int main() {
       {"StampCrc() makes records outlive a boot", mapisync::StampsChecksums},
       {"FreeTo() keeps the newest call of each session", mapisync::KeepsTheNewestCallOfEachSession},
       {"RecordLost() tells what was lost, once", mapisync::TellsWhatWasLost},
+      {"finds the tail from an old place", mapisync::FindsTheTailFromAnOldPlace},
       {"four threads share a small ring", mapisync::ThreadsShareARing},
   });
 }
