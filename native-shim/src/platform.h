@@ -15,6 +15,8 @@ namespace mapisync {
 
 // The machine's monotonic clock, precise, in microseconds.
 std::uint64_t NowUs() noexcept;
+// Whether it is made of the processor's counter: then that is the same on all processors.
+bool NowIsTicks() noexcept;
 // Microseconds since 1970 UTC. May step backwards.
 std::uint64_t WallUs() noexcept;
 

@@ -39,6 +39,22 @@ bool MakePipe(int fds[2]) noexcept {
 std::uint64_t NowUs() noexcept { return ReadClock(CLOCK_MONOTONIC); }
 std::uint64_t WallUs() noexcept { return ReadClock(CLOCK_REALTIME); }
 
+bool NowIsTicks() noexcept {
+#ifdef __linux__
+  char name[40] = {};
+  const int fd = open("/sys/devices/system/clocksource/clocksource0/current_clocksource",
+                      O_RDONLY | O_CLOEXEC);
+  if (fd == -1) return false;
+  const ssize_t size = Retry([&] { return read(fd, name, sizeof name - 1); });
+  close(fd);
+  if (size <= 0) return false;
+  return strcmp(name, "tsc\n") == 0 || strcmp(name, "kvm-clock\n") == 0 ||
+         strcmp(name, "hyperv_clocksource_tsc_page\n") == 0;
+#else
+  return false;
+#endif
+}
+
 __thread std::uint32_t cached_thread_id = 0;
 
 std::uint32_t AskThreadId() noexcept {

@@ -13,6 +13,17 @@
 
 namespace mapisync {
 
+namespace {
+constexpr std::uint64_t kTicksFrequency = 10000000;
+}
+
+bool NowIsTicks() noexcept {
+  // Windows 10 1809 and later, and Wine. Other clocks have frequencies of their own.
+  LARGE_INTEGER frequency;
+  QueryPerformanceFrequency(&frequency);
+  return static_cast<std::uint64_t>(frequency.QuadPart) == kTicksFrequency;
+}
+
 std::uint64_t NowUs() noexcept {
   LARGE_INTEGER frequency, now;
   QueryPerformanceFrequency(&frequency);  // Read from a page that all processes share.
@@ -20,7 +31,7 @@ std::uint64_t NowUs() noexcept {
   const auto per_second = static_cast<std::uint64_t>(frequency.QuadPart);
   const auto ticks = static_cast<std::uint64_t>(now.QuadPart);
   // What it mostly is, and no division by a number that is known only now.
-  if (per_second == 10000000) return ticks / 10;
+  if (per_second == kTicksFrequency) return ticks / 10;
   // In two parts: ticks times a million would overflow within weeks.
   return ticks / per_second * 1000000 + ticks % per_second * 1000000 / per_second;
 }

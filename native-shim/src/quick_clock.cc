@@ -23,6 +23,7 @@ constexpr std::uint32_t kDriftShare = 1024;
 
 bool HasSteadyTicks() noexcept {
 #if defined(MAPISYNC_TICKS)
+  if (!NowIsTicks()) return false;
   constexpr unsigned kPowerManagement = 0x80000007;
   constexpr unsigned kInvariantCounter = 1 << 8;  // Of the fourth register.
 #if defined(_MSC_VER)

@@ -28,7 +28,8 @@ inline std::uint64_t Ticks() noexcept {
   return 0;
 #endif
 }
-// Whether it goes on at one speed, whatever the processor does to save power.
+// Whether it goes on at one speed, whatever the processor does to save power, and the system too
+// goes by it. May read a file.
 bool HasSteadyTicks() noexcept;
 
 class QuickClock {

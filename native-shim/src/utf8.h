@@ -129,10 +129,14 @@ inline bool NarrowBlock(const char** at, char** out, unsigned n) noexcept {
 // Goes on to the first unit that is no ASCII, or behind which no block fits. What was narrowed
 // behind it means nothing.
 inline void NarrowBlocks(const char** at, const char* end, char** out) noexcept {
-  const char* const last = LastBlock(*at, end);
-  while (*at <= last && NarrowBlock(at, out, 0)) {
-    *at += kTextBlockBytes;
-    *out += kTextBlockUnits;
+  for (;;) {
+    const char* const last = LastBlock(*at, end);
+    if (*at > last) return;
+    do {
+      if (!NarrowBlock(at, out, 0)) return;
+      *at += kTextBlockBytes;
+      *out += kTextBlockUnits;
+    } while (*at <= last);
   }
 }
 

@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -84,6 +85,14 @@ double NsPerTick() {
 
 double At(std::vector<double> sorted, double share) {
   return sorted[static_cast<size_t>(share * static_cast<double>(sorted.size() - 1))];
+}
+
+double Mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+void PrintList(const std::vector<double>& values) {
+  for (size_t i = 0; i < values.size(); i++) std::printf("%s%.2f", i ? "," : "", values[i]);
 }
 
 struct EmptyCallback final : mapisync::ProgressCallback {
@@ -187,7 +196,7 @@ void Spdlog() {
 }
 #endif
 
-enum class How { kBursts, kTogether, kSingle, kIdle };
+enum class How { kBursts, kTogether, kSingle, kIdle, kPassed };
 
 struct Contender {
   const char* name;
@@ -195,6 +204,7 @@ struct Contender {
   How how = How::kBursts;
   std::vector<double> all = {};         // ns per call
   std::vector<double> round_p50s = {};  // one per round
+  std::vector<double> round_means = {};
 };
 
 double ns_per_tick;
@@ -271,6 +281,32 @@ void RunTogether(void (*burst)(), int threads, int bursts, std::vector<double>* 
   for (const auto& mine : own) samples->insert(samples->end(), mine.begin(), mine.end());
 }
 
+// How long a cache line takes from one processor to another, by two threads that pass it to and
+// fro. A system above this one may run both processors on one core or far apart, and change that.
+void RunPassed(int passes, std::vector<double>* samples) {
+  static std::atomic<int> line;
+  line = 0;
+  std::thread other([passes] {
+    StayOnProcessor(1);
+    for (int i = 1; i < 2 * passes; i += 2) {
+      while (line.load() != i) {
+      }
+      line.store(i + 1, std::memory_order_release);
+    }
+  });
+  std::thread([passes, samples] {
+    StayOnProcessor(0);
+    for (int i = 1; i < 2 * passes; i += 2) {
+      const uint64_t start = Ticks();
+      line.store(i, std::memory_order_release);
+      while (line.load() != i + 1) {
+      }
+      samples->push_back(static_cast<double>(Ticks() - start) * ns_per_tick / 2);
+    }
+  }).join();
+  other.join();
+}
+
 void Round(Contender* contender, int bursts) {
   std::vector<double> samples;
   switch (contender->how) {
@@ -286,20 +322,25 @@ void Round(Contender* contender, int bursts) {
     case How::kIdle:
       RunIdle(contender->burst, std::max(10, bursts / kIdleShare), &samples);
       break;
+    case How::kPassed:
+      RunPassed(bursts, &samples);
+      break;
   }
   std::sort(samples.begin(), samples.end());
   contender->round_p50s.push_back(At(samples, 0.5));
+  contender->round_means.push_back(Mean(samples));
   contender->all.insert(contender->all.end(), samples.begin(), samples.end());
 }
 
 void Print(Contender* contender) {
   std::sort(contender->all.begin(), contender->all.end());
-  std::printf("\"%s\":{\"p50\":%.2f,\"p99\":%.2f,\"p999\":%.2f,\"bursts\":%zu,\"round_p50\":[",
-              contender->name, At(contender->all, 0.5), At(contender->all, 0.99),
-              At(contender->all, 0.999), contender->all.size());
-  for (size_t i = 0; i < contender->round_p50s.size(); i++) {
-    std::printf("%s%.2f", i ? "," : "", contender->round_p50s[i]);
-  }
+  std::printf("\"%s\":{\"p50\":%.2f,\"mean\":%.2f,\"p99\":%.2f,\"p999\":%.2f,\"bursts\":%zu,",
+              contender->name, At(contender->all, 0.5), Mean(contender->all),
+              At(contender->all, 0.99), At(contender->all, 0.999), contender->all.size());
+  std::printf("\"round_p50\":[");
+  PrintList(contender->round_p50s);
+  std::printf("],\"round_mean\":[");
+  PrintList(contender->round_means);
   std::printf("]},");
 }
 
@@ -352,6 +393,7 @@ int main(int argc, char** argv) {
   if (present) {
     contenders.push_back({"sink40", Sink40});
     contenders.push_back({"sink24_threads4", Sink24, How::kTogether});
+    contenders.push_back({"line", nullptr, How::kPassed});
     contenders.push_back({"tee24", Tee24});
     contenders.push_back({"error40", Error40});
     contenders.push_back({"sink24_single", SinkOnce, How::kSingle});

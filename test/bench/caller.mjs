@@ -41,11 +41,11 @@ export async function measure(command, state, { rounds, bursts, mode, env, meanw
   return found;
 }
 
-/** Median and spread over the rounds of how one contender's median compares with another's. */
-function share(found, one, other, less) {
-  const shares = found[one].round_p50.map((value, at) => {
-    const own = less ? value - found[less].round_p50[at] : value;
-    return own / found[other].round_p50[at];
+/** Median and spread over the rounds of how one contender's median, or mean, compares with another's. */
+function share(found, one, other, { less, by = 'round_p50' } = {}) {
+  const shares = found[one][by].map((value, at) => {
+    const own = less ? value - found[less][by][at] : value;
+    return own / found[other][by][at];
   });
   return { median: median(shares), low: Math.min(...shares), high: Math.max(...shares) };
 }
@@ -53,12 +53,13 @@ function share(found, one, other, less) {
 export function print(say, title, found) {
   say(`${title} (ns a call; timer ${found.timer_ns} ns subtracted)`);
   say(
-    `  ${'contender'.padEnd(18)}${'p50'.padStart(9)}${'p99'.padStart(9)}${'p99.9'.padStart(10)}   p50 by round`,
+    `  ${'contender'.padEnd(18)}${'p50'.padStart(9)}${'mean'.padStart(9)}${'p99'.padStart(9)}${'p99.9'.padStart(10)}   p50 by round`,
   );
   for (const [name, figures] of Object.entries(found)) {
     if (figures.p50 === undefined) continue;
-    const columns = [figures.p50, figures.p99, figures.p999].map((ns, at) =>
-      ns.toFixed(1).padStart(at === 2 ? 10 : 9),
+    const { p50, mean, p99, p999 } = figures;
+    const columns = [p50, mean, p99, p999].map((ns, at) =>
+      ns.toFixed(1).padStart(at === 3 ? 10 : 9),
     );
     const rounds = figures.round_p50.map((ns) => ns.toFixed(1)).join(' ');
     say(`  ${name.padEnd(18)}${columns.join('')}   ${rounds}`);
@@ -143,7 +144,10 @@ export async function run({ size, say }) {
     if (spdlog) {
       ratio.spdlog = share(present, 'sink24', 'spdlog');
       ratio.spdlog_threads4 = share(present, 'sink24_threads4', 'spdlog_threads4');
-      ratio.tee_spdlog = share(present, 'tee24', 'spdlog', 'empty');
+      ratio.spdlog_threads4_mean = share(present, 'sink24_threads4', 'spdlog_threads4', {
+        by: 'round_mean',
+      });
+      ratio.tee_spdlog = share(present, 'tee24', 'spdlog', { less: 'empty' });
       peer.spdlog_p50_ns = present.spdlog.p50;
       peer.spdlog_threads4_p50_ns = present.spdlog_threads4.p50;
     }

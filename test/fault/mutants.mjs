@@ -192,8 +192,8 @@ export const MUTANTS = [
     name: 'shim: count an Error and forget it',
     ...shim(
       'session.cc',
-      'Must(body, size, Loss::kError);',
-      'if (call % 64 != 63) Must(body, size, Loss::kError);',
+      'Must(body, size, Loss::kError, thread);',
+      'if (call % 64 != 63) Must(body, size, Loss::kError, thread);',
     ),
     by: 'random',
   },
