@@ -1,9 +1,5 @@
 #include "quick_clock.h"
 
-#if defined(MAPISYNC_TICKS) && !defined(_MSC_VER)
-#include <cpuid.h>
-#endif
-
 namespace mapisync {
 namespace {
 
@@ -20,26 +16,6 @@ constexpr std::uint64_t kMostTicks = 8192;
 constexpr std::uint32_t kDriftShare = 1024;
 
 }  // namespace
-
-bool HasSteadyTicks() noexcept {
-#if defined(MAPISYNC_TICKS)
-  if (!NowIsTicks()) return false;
-  constexpr unsigned kPowerManagement = 0x80000007;
-  constexpr unsigned kInvariantCounter = 1 << 8;  // Of the fourth register.
-#if defined(_MSC_VER)
-  int found[4];
-  __cpuid(found, static_cast<int>(0x80000000));
-  if (static_cast<unsigned>(found[0]) < kPowerManagement) return false;
-  __cpuid(found, static_cast<int>(kPowerManagement));
-  return (found[3] & kInvariantCounter) != 0;
-#else
-  unsigned a, b, c, d;
-  return __get_cpuid(kPowerManagement, &a, &b, &c, &d) != 0 && (d & kInvariantCounter) != 0;
-#endif
-#else
-  return false;
-#endif
-}
 
 void QuickClock::Observe(std::uint64_t now_us) noexcept {
   if (now_us < next_us_) return;

@@ -8,29 +8,13 @@
 #include <cstdint>
 
 #include "platform.h"
-
-#if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
-#define MAPISYNC_TICKS 1
-#if defined(_MSC_VER)
-#include <intrin.h>
-#endif
-#endif
+#include "processor.h"
 
 namespace mapisync {
 
-// The processor's counter, 0 where it has none that we know.
-inline std::uint64_t Ticks() noexcept {
-#if defined(MAPISYNC_TICKS) && defined(_MSC_VER)
-  return __rdtsc();
-#elif defined(MAPISYNC_TICKS)
-  return __builtin_ia32_rdtsc();
-#else
-  return 0;
-#endif
-}
-// Whether it goes on at one speed, whatever the processor does to save power, and the system too
-// goes by it. May read a file.
-bool HasSteadyTicks() noexcept;
+// Whether the processor's counter does for it: it is steady, and the system goes by it too. May
+// read a file.
+inline bool HasSteadyTicks() noexcept { return IsCounterSteady() && NowIsTicks(); }
 
 class QuickClock {
  public:

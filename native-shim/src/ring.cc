@@ -5,6 +5,7 @@
 #include "crc32c.h"
 #include "inlining.h"
 #include "msgpack_writer.h"
+#include "processor.h"
 
 namespace mapisync {
 namespace {
@@ -33,6 +34,10 @@ constexpr std::size_t kMinBodyBytes = 26;
 // So many records lie at most between the tail in the header and the true one, but for those of
 // threads that were stopped just there.
 constexpr std::uint64_t kKeptEvery = 64;
+
+// So long a thread that was a moment too late leaves the cache lines to the others, about a
+// microsecond: a bound, not a wait. With several busy threads all are through sooner for it.
+constexpr int kPausesAfterLoss = 32;
 
 // Where a record further on will stand: the cache lines there were the worker's last. Half a dozen
 // records ahead they come in time. The place may lie behind the ring; nothing is read.
@@ -249,7 +254,10 @@ bool Ring::Win(const Attempt& attempt) noexcept {
 // An overtaken thread's leftover gives way. Anything else means that somebody was first, or that we
 // are overtaken, and that what we look at is another record's.
 MAPISYNC_RARE bool Ring::ReplaceLeftover(Place at, Word ours, Word found) noexcept {
-  if (found.seq() >= at.seq() || IsRetired(at)) return false;
+  if (found.seq() >= at.seq() || IsRetired(at)) {
+    for (int i = 0; i < kPausesAfterLoss; i++) Pause();
+    return false;
+  }
   return word_at(at.unit()).compare_exchange_strong(found.value, ours.value, kAcqRel, kRelaxed);
 }
 
