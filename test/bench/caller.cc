@@ -1,11 +1,11 @@
 // What a call costs the provider's thread: mapisync's Progress beside spdlog and three floors.
 //
-// Every contender runs in this one process, in turns, in an order that changes from round to round,
-// so what the machine does to one of them it does to all: compare within a run, never between runs.
-// A sample is the mean of a burst of calls, timed as a whole, less the cost of the timer. Between
-// blocks of bursts everybody sleeps, so that the worker behind a contender keeps up: a full queue
-// would be measured otherwise. What was merged or lost is printed, since a call that does nothing
-// is fast.
+// Every contender runs in this one process, in turns, in an order that changes, block by block
+// where that can be, so what the machine does to one of them it does to all: compare within a run,
+// never between runs. A sample is the mean of a burst of calls, timed as a whole, less the cost of
+// the timer. Between blocks of bursts everybody sleeps, so that the worker behind a contender keeps
+// up: a full queue would be measured otherwise. What was merged or lost is printed, since a call
+// that does nothing is fast.
 //
 // caller SHIM FOLDER ROUNDS BURSTS absent|present|stopped     prints one JSON object
 //
@@ -225,13 +225,6 @@ void Block(void (*burst)(), int bursts, std::vector<double>* samples) {
   for (int i = 0; i < bursts; i++) samples->push_back(TimedBurst(burst));
 }
 
-void RunAlone(void (*burst)(), int bursts, std::vector<double>* samples) {
-  for (int done = 0; done < bursts; done += kBurstsPerBlock) {
-    Block(burst, kBurstsPerBlock, samples);
-    std::this_thread::sleep_for(kBlockPause);
-  }
-}
-
 // Each call timed by itself, as the tail of the distribution needs it.
 void RunSingle(void (*call)(), int bursts, std::vector<double>* samples) {
   for (int done = 0; done < bursts; done += kBurstsPerBlock) {
@@ -307,29 +300,52 @@ void RunPassed(int passes, std::vector<double>* samples) {
   other.join();
 }
 
-void Round(Contender* contender, int bursts) {
-  std::vector<double> samples;
-  switch (contender->how) {
-    case How::kBursts:
-      RunAlone(contender->burst, bursts, &samples);
-      break;
-    case How::kTogether:
-      RunTogether(contender->burst, kThreads, bursts, &samples);
-      break;
-    case How::kSingle:
-      RunSingle(contender->burst, bursts, &samples);
-      break;
-    case How::kIdle:
-      RunIdle(contender->burst, std::max(10, bursts / kIdleShare), &samples);
-      break;
-    case How::kPassed:
-      RunPassed(bursts, &samples);
-      break;
-  }
+void Keep(std::vector<double> samples, Contender* contender) {
   std::sort(samples.begin(), samples.end());
   contender->round_p50s.push_back(At(samples, 0.5));
   contender->round_means.push_back(Mean(samples));
   contender->all.insert(contender->all.end(), samples.begin(), samples.end());
+}
+
+// Those that work in bursts take turns block by block: the machine may change within a second.
+void RunInTurns(std::vector<Contender>* contenders, int bursts) {
+  std::vector<std::vector<double>> samples(contenders->size());
+  for (int done = 0; done < bursts; done += kBurstsPerBlock) {
+    for (size_t i = 0; i < contenders->size(); i++) {
+      const Contender& contender = (*contenders)[i];
+      if (contender.how != How::kBursts) continue;
+      Block(contender.burst, kBurstsPerBlock, &samples[i]);
+      std::this_thread::sleep_for(kBlockPause);
+    }
+  }
+  for (size_t i = 0; i < contenders->size(); i++) {
+    Contender& contender = (*contenders)[i];
+    if (contender.how == How::kBursts) Keep(std::move(samples[i]), &contender);
+  }
+}
+
+void Round(std::vector<Contender>* contenders, int bursts) {
+  RunInTurns(contenders, bursts);
+  for (Contender& contender : *contenders) {
+    std::vector<double> samples;
+    switch (contender.how) {
+      case How::kBursts:
+        continue;
+      case How::kTogether:
+        RunTogether(contender.burst, kThreads, bursts, &samples);
+        break;
+      case How::kSingle:
+        RunSingle(contender.burst, bursts, &samples);
+        break;
+      case How::kIdle:
+        RunIdle(contender.burst, std::max(10, bursts / kIdleShare), &samples);
+        break;
+      case How::kPassed:
+        RunPassed(bursts, &samples);
+        break;
+    }
+    Keep(std::move(samples), &contender);
+  }
 }
 
 void Print(Contender* contender) {
@@ -437,7 +453,7 @@ int main(int argc, char** argv) {
   const mapisync_status before = status();
   for (int round = 0; round < rounds; round++) {
     std::rotate(contenders.begin(), contenders.begin() + 1, contenders.end());
-    for (Contender& contender : contenders) Round(&contender, bursts);
+    Round(&contenders, bursts);
   }
   const mapisync_status after = status();
 
@@ -446,11 +462,11 @@ int main(int argc, char** argv) {
   PrintStatus("measured", before, after);
   if (!connects) {
     // Fill the ring, then measure calls that find no room for a frame.
-    Contender full = {"full", Sink24};
+    std::vector<Contender> full = {{"full", Sink24}};
     for (int calls = 0; calls < kLapCalls; calls += kCallsPerBurst) Sink24();
     const mapisync_status filled = status();
     for (int round = 0; round < rounds; round++) Round(&full, bursts);
-    Print(&full);
+    Print(&full.front());
     PrintStatus("full_measured", filled, status());
   }
 #if defined(WITH_SPDLOG)
