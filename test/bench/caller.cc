@@ -294,7 +294,7 @@ void RunPassed(int passes, std::vector<double>* samples) {
       line.store(i, std::memory_order_release);
       while (line.load() != i + 1) {
       }
-      samples->push_back(static_cast<double>(Ticks() - start) * ns_per_tick / 2);
+      samples->push_back((static_cast<double>(Ticks() - start) * ns_per_tick - timer_ns) / 2);
     }
   }).join();
   other.join();
