@@ -29,6 +29,8 @@ class QuickClock {
 
   // --- Any thread ---
 
+  // Whether the two are known well enough to do without the system.
+  bool is_running() const noexcept { return published_.load(std::memory_order_relaxed) != 0; }
   // The monotonic clock, in microseconds. cached_us: a time that it showed lately, which it does
   // not go behind. If that is a second ago or more, the machine slept, or the worker was kept from
   // running, and the system is asked.

@@ -527,6 +527,13 @@ void CheckGivesUp(Recorder& recorder, std::uint32_t timeout_ms) {
   CHECK(passed < 2000000);
 }
 
+bool ClockRuns(Recorder& recorder, bool wanted) {
+  for (int ms = 0; ms < 10000 && recorder.ring().clock().is_running() != wanted; ms++) {
+    mapisync::SleepMs(1);
+  }
+  return recorder.ring().clock().is_running() == wanted;
+}
+
 void RecordsForAProcess() {
   ScratchDir scratch;
   const fs::path root = fs::path(scratch.path()) / "state";
@@ -589,6 +596,7 @@ void RecordsForAProcess() {
   CHECK(recorder->Flush(20000));
   CHECK_EQ(Status().connected, 1u);
   CHECK_EQ(Status().acknowledged, Status().recorded);
+  CHECK(ClockRuns(*recorder, mapisync::HasSteadyTicks()));
   CallSink(sink, 1000);
   static_cast<mapisync::Unknown*>(sink)->Release();
   CHECK(recorder->Flush(20000));
@@ -597,6 +605,7 @@ void RecordsForAProcess() {
   CHECK_EQ(Status().lost, std::uint64_t{0});
   // The worker sleeps for good by now; an attach wakes it.
   mapisync::SleepMs(100);
+  CHECK(ClockRuns(*recorder, false));
   void* const second = mapisync_sink(nullptr);
   CallSink(second, 1);
   static_cast<mapisync::Unknown*>(second)->Release();
