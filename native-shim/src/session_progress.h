@@ -44,6 +44,18 @@ inline unsigned char* PutUint(unsigned char* out, std::uint64_t value) noexcept 
   return out + 9;
 }
 
+// Moves a text one byte up, most of them at once and in registers. What comes behind it means
+// nothing.
+inline void MoveUp(unsigned char* text, std::size_t size_bytes) noexcept {
+  unsigned char moved[48];
+  if (size_bytes > sizeof moved) {
+    std::memmove(text + 1, text, size_bytes);
+    return;
+  }
+  std::memcpy(moved, text, sizeof moved);
+  std::memcpy(text + 1, moved, sizeof moved);
+}
+
 inline bool Session::Usable() const noexcept { return recorder_ == nullptr || recorder_->Usable(); }
 
 MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char16_t* text,
@@ -74,7 +86,7 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
     if (text_bytes < 32) {
       *at++ = static_cast<unsigned char>(0xa0 | text_bytes);
     } else if (text_bytes < 0x100) {
-      std::memmove(at + 2, at + 1, text_bytes);
+      MoveUp(at + 1, text_bytes);
       *at++ = 0xd9;
       *at++ = static_cast<unsigned char>(text_bytes);
     } else {
