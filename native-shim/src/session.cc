@@ -41,15 +41,20 @@ void Session::Close() noexcept {
   slot_ = nullptr;
 }
 
-// Apart, since the room that it needs on the stack is better not touched by the calls above.
-MAPISYNC_RARE std::uint64_t Session::RecordLongProgress(std::uint32_t thread, std::uint64_t call,
-                                                        const char16_t* text, std::uint32_t index,
-                                                        std::uint32_t max) noexcept {
+// What Progress() leaves: long texts, and numbers with another size than the last one. Apart, since
+// the room that it needs on the stack is better not touched by others.
+MAPISYNC_RARE std::uint64_t Session::RecordAnyProgress(std::uint32_t thread, std::uint64_t call,
+                                                       const char16_t* text, std::uint32_t index,
+                                                       std::uint32_t max) noexcept {
   char utf8[kMaxTextBytes + kUtf8SlackBytes];
   unsigned char body[kTextBodyBytes + kFillBehindBytes];
-  const Utf8Result result = Utf8FromUtf16(text, kMaxTextUnits, utf8);
-  const ProgressCall progress = {call, ring_->CachedNowUs(), index,
-                                 max,  result.marks,         {utf8, result.size_bytes}};
+  number_bytes_.store(UintBytes(call), std::memory_order_relaxed);
+  ProgressCall progress = {call, ring_->CachedNowUs(), index, max, 0, {}};
+  if (text != nullptr) {
+    const Utf8Result result = Utf8FromUtf16(text, kMaxTextUnits, utf8);
+    progress.marks = result.marks;
+    progress.text = {utf8, result.size_bytes};
+  }
   const std::size_t size = EncodeProgress(StampAt(0, thread), progress, {body, kTextBodyBytes});
   if (ring_->Append(body, size, Room::kProgress, thread) == 0) slot_->Merge(progress);
   return call;

@@ -53,8 +53,9 @@ class Session {
   static constexpr std::uint32_t kTemplateBytes = 40;
 
   bool Usable() const noexcept;
-  std::uint64_t RecordLongProgress(std::uint32_t thread, std::uint64_t call, const char16_t* text,
-                                   std::uint32_t index, std::uint32_t max) noexcept;
+  std::uint64_t Number() noexcept { return slot_->Count(SessionSlot::kProgress); }
+  std::uint64_t RecordAnyProgress(std::uint32_t thread, std::uint64_t call, const char16_t* text,
+                                  std::uint32_t index, std::uint32_t max) noexcept;
   void RecordInner(const Stamp& stamp, const Inside& inside, bool blocked, std::uint32_t hresult,
                    std::uint64_t duration_us) noexcept;
   bool Must(unsigned char* body, std::size_t size_bytes, Loss loss, std::uint32_t thread) noexcept;
@@ -64,6 +65,7 @@ class Session {
   SessionSlot* slot_ = nullptr;         // weak; null after Close()
   const Recorder* recorder_ = nullptr;  // weak
   std::uint64_t id_ = 0;
+  std::atomic<std::uint32_t> number_bytes_{1};  // Of the number of the last call, as encoded.
   std::uint32_t template_used_ = 0;
   unsigned char template_[kTemplateBytes] = {};
 };

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "big_endian.h"
+#include "msgpack_writer.h"
 #include "recorder.h"
 #include "session.h"
 #include "utf8.h"
@@ -44,6 +45,29 @@ inline unsigned char* PutUint(unsigned char* out, std::uint64_t value) noexcept 
   return out + 9;
 }
 
+// Writes a number where so many bytes were left for it. False: it takes others.
+inline bool PutUintInto(unsigned char* out, std::uint32_t size_bytes,
+                        std::uint64_t value) noexcept {
+  if (UintBytes(value) != size_bytes) return false;
+  if (size_bytes == 1) {
+    out[0] = static_cast<unsigned char>(value);
+  } else if (size_bytes == 2) {
+    out[0] = 0xcc;
+    out[1] = static_cast<unsigned char>(value);
+  } else if (size_bytes == 3) {
+    out[0] = 0xcd;
+    out[1] = static_cast<unsigned char>(value >> 8);
+    out[2] = static_cast<unsigned char>(value);
+  } else if (size_bytes == 5) {
+    out[0] = 0xce;
+    StoreBigEndian32(out + 1, static_cast<std::uint32_t>(value));
+  } else {
+    out[0] = 0xcf;
+    StoreBigEndian64(out + 1, value);
+  }
+  return true;
+}
+
 // Moves a text one byte up, most of them at once and in registers. What comes behind it means
 // nothing.
 inline void MoveUp(unsigned char* text, std::size_t size_bytes) noexcept {
@@ -61,7 +85,6 @@ inline bool Session::Usable() const noexcept { return recorder_ == nullptr || re
 MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char16_t* text,
                                                 std::uint32_t index, std::uint32_t max) noexcept {
   if (!Usable()) return 0;
-  const std::uint64_t call = slot_->Count(SessionSlot::kProgress);
   const std::uint64_t time_us = ring_->CachedNowUs();
 
   // The text is converted to where it will stand if its size takes one byte; longer ones are moved.
@@ -70,7 +93,10 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
   StoreBigEndian64(body + kTemplateTimeAt, time_us);
   StoreBigEndian32(body + kTemplateThreadAt, thread);
   unsigned char* at = body + template_used_;
-  at = PutUint(at, call);
+  // Its place is left for the number, as long as the last one.
+  unsigned char* const number = at;
+  const std::uint32_t number_bytes = number_bytes_.load(std::memory_order_relaxed);
+  at += number_bytes;
   at = PutUint(at, index);
   at = PutUint(at, max);
   unsigned char* const marks = at++;
@@ -80,7 +106,7 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
     *at++ = 0xc0;
   } else {
     const Utf8Result utf8 = Utf8FromUtf16Inline(text, kShortUnits, reinterpret_cast<char*>(at + 1));
-    if (utf8.marks & kMarkCut) return RecordLongProgress(thread, call, text, index, max);
+    if (utf8.marks & kMarkCut) return RecordAnyProgress(thread, Number(), text, index, max);
     *marks = static_cast<unsigned char>(utf8.marks);
     text_bytes = utf8.size_bytes;
     if (text_bytes < 32) {
@@ -98,6 +124,11 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
     at += text_bytes;
   }
   const std::size_t size_bytes = static_cast<std::size_t>(at - body);
+  // As the first thing, this would wait for all that the call before stored.
+  const std::uint64_t call = Number();
+  if (!PutUintInto(number, number_bytes, call)) {
+    return RecordAnyProgress(thread, call, text, index, max);
+  }
   if (ring_->Append(body, size_bytes, Room::kProgress, thread) == 0) {
     ProgressCall merged = {call, time_us, index, max, *marks, {}};
     if (text != nullptr) merged.text = {reinterpret_cast<char*>(at - text_bytes), text_bytes};

@@ -197,9 +197,20 @@ void RecordsCalls() {
 void EncodesEveryLengthAlike() {
   for (std::uint32_t length = 0; length < 600; length++) {
     Fixture f(false);
-    std::u16string text(length, u'x');
-    if (length > 2) text[length / 2] = u'é';
-    if (length > 8) text[length / 3] = char16_t{0xd800};
+    std::u16string text;
+    std::string wanted;
+    for (std::uint32_t i = 0; i < length; i++) {
+      if (length > 8 && i == length / 3) {
+        text += char16_t{0xd800};
+        wanted += "\xef\xbf\xbd";
+      } else if (length > 2 && i == length / 2) {
+        text += u'é';
+        wanted += "\xc3\xa9";
+      } else {
+        text += static_cast<char16_t>(u'a' + i % 26);
+        wanted += static_cast<char>('a' + i % 26);
+      }
+    }
     f.object->Progress(text.c_str(), length, 70000);
     const std::string body = BodyOf(f.t, Kind::kProgress);
     const auto* bytes = reinterpret_cast<const unsigned char*>(body.data());
@@ -208,12 +219,39 @@ void EncodesEveryLengthAlike() {
     ProgressCall call;
     CHECK(DecodeProgress(bytes, body.size(), &session, &call));
     CHECK_EQ(call.marks, length > 8 ? kMarkReplaced : 0u);
+    CHECK_EQ(std::string(call.text.data, call.text.size_bytes), wanted);
     std::vector<unsigned char> again(body.size());
     CHECK_EQ(EncodeProgress({2, 0, ThreadId(), session}, call, {again.data(), again.size()}),
              body.size());
     CHECK(std::memcmp(again.data(), bytes, body.size()) == 0);
     f.object->Release();
     if (check::failures > 0) return;
+  }
+}
+
+// Where the number of a call takes more bytes than the one before, and behind that.
+void EncodesEveryNumberAlike() {
+  constexpr std::uint64_t kStarts[] = {0, 125, 253, 65533, 4294967293};
+  for (const std::uint64_t start : kStarts) {
+    Fixture f(false);
+    f.t.ring.session(0).Count(SessionSlot::kProgress, start);
+    for (int n = 0; n < 6; n++) {
+      f.object->Progress(n % 3 == 2 ? nullptr : u"x", 1000, 200);
+      const std::string body = BodyOf(f.t, Kind::kProgress, n);
+      const auto* bytes = reinterpret_cast<const unsigned char*>(body.data());
+      std::uint64_t session;
+      ProgressCall call;
+      CHECK(DecodeProgress(bytes, body.size(), &session, &call));
+      CHECK_EQ(call.call, start + static_cast<std::uint64_t>(n) + 1);
+      CHECK_EQ(call.index, 1000u);
+      CHECK_EQ(call.max, 200u);
+      CHECK_EQ(call.text.data == nullptr, n % 3 == 2);
+      std::vector<unsigned char> again(body.size());
+      const Stamp stamp = {static_cast<std::uint64_t>(n) + 2, 0, ThreadId(), session};
+      CHECK_EQ(EncodeProgress(stamp, call, {again.data(), again.size()}), body.size());
+      CHECK(std::memcmp(again.data(), bytes, body.size()) == 0);
+    }
+    f.object->Release();
   }
 }
 
@@ -614,6 +652,7 @@ int main() {
       {"calls are passed on, and results come back, bit for bit", mapisync::PassesCallsOn},
       {"each call is a record", mapisync::RecordsCalls},
       {"texts of every length are encoded alike", mapisync::EncodesEveryLengthAlike},
+      {"numbers of every size are encoded alike", mapisync::EncodesEveryNumberAlike},
       {"long texts are cut and marked", mapisync::CutsLongTexts},
       {"an inner call that fails is reported", mapisync::ReportsFailedInnerCalls},
       {"an inner call that is slow is reported", mapisync::ReportsSlowInnerCalls},
