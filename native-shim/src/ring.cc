@@ -252,7 +252,7 @@ bool Ring::Win(const Attempt& attempt) noexcept {
 }
 
 // An overtaken thread's leftover gives way. Anything else means that somebody was first, or that we
-// are overtaken, and that what we look at is another record's.
+// are overtaken, and that what we look at is another record's: then the thread pauses.
 MAPISYNC_RARE bool Ring::ReplaceLeftover(Place at, Word ours, Word found) noexcept {
   if (found.seq() >= at.seq() || IsRetired(at)) {
     for (int i = 0; i < kPausesAfterLoss; i++) Pause();

@@ -95,7 +95,7 @@ void Session::Returned(std::uint32_t hresult, std::uint64_t duration_us, bool ev
   unsigned char body[kSmallBodyBytes];
   const std::size_t size = EncodeReturned(StampAt(NowUs(), ThreadId()), hresult, duration_us,
                                           event_set, {body, sizeof body - kFillBehindBytes});
-  Must(body, size, Loss::kOther, 0);
+  Must(body, size, Loss::kOther);
 }
 
 void Session::Note(Text key, Text value) noexcept {
@@ -103,7 +103,7 @@ void Session::Note(Text key, Text value) noexcept {
   unsigned char body[kSmallBodyBytes];
   const std::size_t size =
       EncodeNote(StampAt(NowUs(), ThreadId()), key, value, {body, sizeof body - kFillBehindBytes});
-  Must(body, size, Loss::kOther, 0);
+  Must(body, size, Loss::kOther);
 }
 
 Session::Inside Session::Enter(std::uint32_t thread, Method method, std::uint64_t call) noexcept {

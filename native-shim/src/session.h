@@ -53,12 +53,13 @@ class Session {
   static constexpr std::uint32_t kTemplateBytes = 40;
 
   bool Usable() const noexcept;
-  std::uint64_t Number() noexcept { return slot_->Count(SessionSlot::kProgress); }
+  std::uint64_t NextNumber() noexcept { return slot_->Count(SessionSlot::kProgress); }
   std::uint64_t RecordAnyProgress(std::uint32_t thread, std::uint64_t call, const char16_t* text,
                                   std::uint32_t index, std::uint32_t max) noexcept;
   void RecordInner(const Stamp& stamp, const Inside& inside, bool blocked, std::uint32_t hresult,
                    std::uint64_t duration_us) noexcept;
-  bool Must(unsigned char* body, std::size_t size_bytes, Loss loss, std::uint32_t thread) noexcept;
+  bool Must(unsigned char* body, std::size_t size_bytes, Loss loss,
+            std::uint32_t thread = 0) noexcept;
   Stamp StampAt(std::uint64_t time_us, std::uint32_t thread) const noexcept;
 
   Ring* ring_ = nullptr;                // weak

@@ -23,7 +23,7 @@ inline constexpr std::uint32_t kTemplateSessionAt = 25;
 inline constexpr std::uint32_t kShortUnits = 256;
 inline constexpr std::size_t kNumbersBytes = 9 + 5 + 5 + 1;
 
-inline unsigned char* PutUint(unsigned char* out, std::uint64_t value) noexcept {
+inline unsigned char* PutUint(unsigned char* out, std::uint32_t value) noexcept {
   if (value < 0x80) {
     *out = static_cast<unsigned char>(value);
     return out + 1;
@@ -32,20 +32,15 @@ inline unsigned char* PutUint(unsigned char* out, std::uint64_t value) noexcept 
     // Shifted so that its highest byte comes first, whether it has one or two.
     const bool one = value <= 0xff;
     out[0] = one ? 0xcc : 0xcd;
-    StoreBigEndian32(out + 1, static_cast<std::uint32_t>(value << (one ? 24 : 16)));
+    StoreBigEndian32(out + 1, value << (one ? 24 : 16));
     return out + (one ? 2 : 3);
   }
-  if (value <= 0xffffffff) {
-    out[0] = 0xce;
-    StoreBigEndian32(out + 1, static_cast<std::uint32_t>(value));
-    return out + 5;
-  }
-  out[0] = 0xcf;
-  StoreBigEndian64(out + 1, value);
-  return out + 9;
+  out[0] = 0xce;
+  StoreBigEndian32(out + 1, value);
+  return out + 5;
 }
 
-// Writes a number where so many bytes were left for it. False: it takes others.
+// Writes a number where so many bytes were left for it, and none behind it. False: it takes others.
 inline bool PutUintInto(unsigned char* out, std::uint32_t size_bytes,
                         std::uint64_t value) noexcept {
   if (UintBytes(value) != size_bytes) return false;
@@ -106,7 +101,7 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
     *at++ = 0xc0;
   } else {
     const Utf8Result utf8 = Utf8FromUtf16Inline(text, kShortUnits, reinterpret_cast<char*>(at + 1));
-    if (utf8.marks & kMarkCut) return RecordAnyProgress(thread, Number(), text, index, max);
+    if (utf8.marks & kMarkCut) return RecordAnyProgress(thread, NextNumber(), text, index, max);
     *marks = static_cast<unsigned char>(utf8.marks);
     text_bytes = utf8.size_bytes;
     if (text_bytes < 32) {
@@ -125,7 +120,7 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
   }
   const std::size_t size_bytes = static_cast<std::size_t>(at - body);
   // As the first thing, this would wait for all that the call before stored.
-  const std::uint64_t call = Number();
+  const std::uint64_t call = NextNumber();
   if (!PutUintInto(number, number_bytes, call)) {
     return RecordAnyProgress(thread, call, text, index, max);
   }

@@ -409,7 +409,9 @@ int main(int argc, char** argv) {
   if (present) {
     contenders.push_back({"sink40", Sink40});
     contenders.push_back({"sink24_threads4", Sink24, How::kTogether});
-    contenders.push_back({"line", nullptr, How::kPassed});
+    if (std::thread::hardware_concurrency() > 1) {
+      contenders.push_back({"line", nullptr, How::kPassed});
+    }
     contenders.push_back({"tee24", Tee24});
     contenders.push_back({"error40", Error40});
     contenders.push_back({"sink24_single", SinkOnce, How::kSingle});
