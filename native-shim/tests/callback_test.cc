@@ -55,6 +55,14 @@ std::string Elements(const TestRing& t, Kind kind, int n = 0) {
   return body.size() > header ? body.substr(header) : body;
 }
 
+// A number in the header of a body, by its offset behind an array of less than 16.
+std::uint64_t HeaderNumber(const std::string& body, std::size_t at, int bytes) {
+  if (body[0] == '\xdc') at += 2;
+  std::uint64_t value = 0;
+  while (bytes-- > 0) value = value << 8 | static_cast<unsigned char>(body[at++]);
+  return value;
+}
+
 // Outlook's callback. Counts, and does what a test wants in the middle of a call.
 class Inner final : public ProgressCallback {
  public:
@@ -313,6 +321,25 @@ void TimesInnerCallsByTheQuickClock() {
   const Counters counters = f.callback->session().slot()->counters();
   CHECK(counters.inner_us + 100 >= 20000 && counters.inner_us <= passed_us + 100);
   CHECK(counters.inner_max_us + 100 >= 5000 && counters.inner_max_us <= passed_us);
+  f.object->Release();
+}
+
+void RecordsCarryTimeAndThread() {
+  Fixture f;
+  f.inner.result = kFail;
+  const std::uint64_t cached_us = f.t.ring.CachedNowUs();
+  const std::uint64_t before_us = NowUs();
+  f.object->Progress(u"x", 1, 2);
+  f.object->Error(kFail, u"x");
+  f.object->Done(nullptr, kOk);
+  const std::uint64_t after_us = NowUs();
+  for (const Kind kind : {Kind::kProgress, Kind::kError, Kind::kDone, Kind::kInner}) {
+    const std::string body = BodyOf(f.t, kind);
+    const std::uint64_t time_us = HeaderNumber(body, 12, 8);
+    CHECK(kind == Kind::kProgress ? time_us == cached_us
+                                  : time_us >= before_us && time_us <= after_us);
+    CHECK_EQ(HeaderNumber(body, 21, 4), std::uint64_t{ThreadId()});
+  }
   f.object->Release();
 }
 
@@ -657,6 +684,7 @@ int main() {
       {"an inner call that fails is reported", mapisync::ReportsFailedInnerCalls},
       {"an inner call that is slow is reported", mapisync::ReportsSlowInnerCalls},
       {"times inner calls by the quick clock", mapisync::TimesInnerCallsByTheQuickClock},
+      {"records carry time and thread", mapisync::RecordsCarryTimeAndThread},
       {"takes no time where the clock steps back", mapisync::TakesNoTimeWhereTheClockStepsBack},
       {"a call is recorded before the inner one", mapisync::RecordsBeforeItCalls},
       {"a blocked call says when it comes out", mapisync::SaysWhenABlockedCallComesOut},
