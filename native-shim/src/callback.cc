@@ -72,7 +72,7 @@ void Callback::Abandon() noexcept {
 
 bool Callback::Record(Ring* ring, const Recorder* recorder, const Open& open) noexcept {
   has_session_ = session_.Open(ring, recorder, open);
-  recording_.store(has_session_, std::memory_order_relaxed);
+  if (has_session_) state_.fetch_or(kRecording, std::memory_order_relaxed);
   if (!has_session_) return false;
   live[session_.slot() - &ring->session(0)].store(this, std::memory_order_release);
   return true;
@@ -139,7 +139,7 @@ void Callback::LetGo(Hresult result) noexcept {
     return;
   }
   Hold();
-  borrowed_.store(true, std::memory_order_relaxed);
+  state_.fetch_or(kBorrowed, std::memory_order_relaxed);
   const std::uint32_t at = next_borrowed.fetch_add(1, std::memory_order_relaxed) % kMaxBorrowed;
   Callback* const oldest = borrowed[at].exchange(this);
   if (oldest != nullptr) oldest->Release();
@@ -156,8 +156,8 @@ void Callback::TakeBack() noexcept {
 }
 
 void Callback::NoteBorrowed(const char* method) noexcept {
-  const bool is_first = borrowed_.exchange(false, std::memory_order_relaxed);
-  if (!is_first || owned_.load(std::memory_order_relaxed) != 1) return;
+  const unsigned char before = state_.fetch_and(kRecording, std::memory_order_relaxed);
+  if ((before & kBorrowed) == 0 || owned_.load(std::memory_order_relaxed) != 1) return;
   if (has_session_) session_.Note(Literal("borrowed"), Literal(method));
 }
 
@@ -170,7 +170,7 @@ void Callback::BecomeHusk() noexcept {
         break;
       }
     }
-    recording_.store(false, std::memory_order_relaxed);
+    state_.fetch_and(kBorrowed, std::memory_order_relaxed);
     session_.Close();
   }
   ProgressCallback* const inner = settings_.inner;
@@ -183,12 +183,15 @@ void Callback::BecomeHusk() noexcept {
   if (oldest != nullptr) oldest->Abandon();
 }
 
-// Instead of recording, where there is no open session.
-std::uint64_t Callback::Late(const char* method) noexcept {
+// Whether there is an open session, where a call did not find kRecording alone.
+MAPISYNC_RARE bool Callback::MayRecord(const char* method) noexcept {
+  const unsigned char state = state_.load(std::memory_order_relaxed);
+  if (state & kBorrowed) NoteBorrowed(method);
+  if (state & kRecording) return true;
   if (husk_.load(std::memory_order_relaxed)) {
     NoteOnce(&late_noted_, Literal("used_after_release"), Literal(method));
   }
-  return 0;
+  return false;
 }
 
 void Callback::Returned(Hresult result, std::uint64_t duration_us, const void* event) noexcept {
@@ -198,57 +201,61 @@ void Callback::Returned(Hresult result, std::uint64_t duration_us, const void* e
 
 // Around each call: the provider may release its own reference in the middle of it, from inside or
 // beside. Without a hazard the object holds a reference to itself.
-class Callback::Running {
- public:
-  explicit Running(Callback* object) noexcept
-      : thread(ThreadId()), object_(object), hazard_(Hazard::Enter(thread, object)) {
-    if (hazard_ == nullptr) object->Hold();
-  }
-  ~Running() {
-    if (hazard_ == nullptr) {
-      object_->Drop();
-    } else if (void* const left = hazard_->Leave()) {
-      static_cast<Callback*>(left)->Retire();
-    }
-  }
+MAPISYNC_INLINE Hazard* Callback::GoInside(std::uint32_t thread) noexcept {
+  Hazard* const hazard = Hazard::Enter(thread, this);
+  if (!MAPISYNC_LIKELY(hazard != nullptr)) Hold();
+  return hazard;
+}
 
-  const std::uint32_t thread;
-
- private:
-  Callback* const object_;
-  Hazard* const hazard_;
-};
+MAPISYNC_INLINE void Callback::ComeOut(Hazard* hazard) noexcept {
+  if (!MAPISYNC_LIKELY(hazard != nullptr)) {
+    Drop();
+    return;
+  }
+  void* const left = hazard->Leave();
+  if (!MAPISYNC_LIKELY(left == nullptr)) static_cast<Callback*>(left)->Retire();
+}
 
 Hresult Callback::Progress(const char16_t* text, std::uint32_t index,
                            std::uint32_t index_max) noexcept {
-  const Running running(this);
-  if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Progress");
-  const std::uint64_t call = recording_.load(std::memory_order_relaxed)
-                                 ? session_.Progress(running.thread, text, index, index_max)
-                                 : Late("Progress");
-  return Forward(running.thread, Method::kProgress, call,
-                 [&]() noexcept { return settings_.inner->Progress(text, index, index_max); });
+  const std::uint32_t thread = ThreadId();
+  Hazard* const hazard = GoInside(thread);
+  std::uint64_t call = 0;
+  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) ||
+      MayRecord("Progress")) {
+    call = session_.Progress(thread, text, index, index_max);
+  }
+  const Hresult result = Forward(thread, Method::kProgress, call, [&]() noexcept {
+    return settings_.inner->Progress(text, index, index_max);
+  });
+  ComeOut(hazard);
+  return result;
 }
 
 Hresult Callback::Error(Hresult error, const char16_t* text) noexcept {
-  const Running running(this);
-  if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Error");
-  const std::uint64_t call =
-      recording_.load(std::memory_order_relaxed)
-          ? session_.Error(running.thread, static_cast<std::uint32_t>(error), text)
-          : Late("Error");
-  return Forward(running.thread, Method::kError, call,
-                 [&]() noexcept { return settings_.inner->Error(error, text); });
+  const std::uint32_t thread = ThreadId();
+  Hazard* const hazard = GoInside(thread);
+  std::uint64_t call = 0;
+  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) ||
+      MayRecord("Error")) {
+    call = session_.Error(thread, static_cast<std::uint32_t>(error), text);
+  }
+  const Hresult result = Forward(thread, Method::kError, call,
+                                 [&]() noexcept { return settings_.inner->Error(error, text); });
+  ComeOut(hazard);
+  return result;
 }
 
 Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
-  const Running running(this);
-  if (borrowed_.load(std::memory_order_relaxed)) NoteBorrowed("Done");
-  const std::uint64_t call = recording_.load(std::memory_order_relaxed)
-                                 ? session_.Done(running.thread, static_cast<std::uint32_t>(done),
-                                                 Match(thread_done_event))
-                                 : Late("Done");
-  const Hresult result = Forward(running.thread, Method::kDone, call, [&]() noexcept {
+  const std::uint32_t thread = ThreadId();
+  Hazard* const hazard = GoInside(thread);
+  std::uint64_t call = 0;
+  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) ||
+      MayRecord("Done")) {
+    call = session_.Done(thread, static_cast<std::uint32_t>(done),
+                         Match(thread_done_event));
+  }
+  const Hresult result = Forward(thread, Method::kDone, call, [&]() noexcept {
     return settings_.inner->Done(thread_done_event, done);
   });
   if (settings_.close_done_event && thread_done_event != nullptr &&
@@ -257,6 +264,7 @@ Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
   }
   done_.store(true);
   TakeBack();
+  ComeOut(hazard);
   return result;
 }
 
@@ -274,7 +282,7 @@ template <typename Call>
 Hresult Callback::Forward(std::uint32_t thread, Method method, std::uint64_t call,
                           Call&& inner) noexcept {
   if (settings_.inner == nullptr) return kOk;
-  if (!recording_.load(std::memory_order_relaxed)) return inner();
+  if ((state_.load(std::memory_order_relaxed) & kRecording) == 0) return inner();
   const Session::Inside inside = session_.Enter(thread, method, call);
   const Hresult result = inner();
   session_.Leave(thread, inside, static_cast<std::uint32_t>(result));

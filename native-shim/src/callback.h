@@ -20,6 +20,8 @@
 
 namespace mapisync {
 
+class Hazard;
+
 inline constexpr Guid kIidUnknown = MAPISYNC_IID_IUNKNOWN;
 inline constexpr Guid kIidProgressCallback = MAPISYNC_IID_IMAPISYNCPROGRESSCALLBACK;
 
@@ -78,8 +80,12 @@ class Callback final : public ProgressCallback {
   explicit Callback(const Settings& settings) noexcept : settings_(settings) {}
   ~Callback() = default;  // Release() and Abandon() only.
 
-  class Running;
+  // In state_: nearly all calls find kRecording alone.
+  static constexpr unsigned char kRecording = 1;  // It has a session, which is open.
+  static constexpr unsigned char kBorrowed = 2;   // Until that was noted.
 
+  Hazard* GoInside(std::uint32_t thread) noexcept;
+  void ComeOut(Hazard* hazard) noexcept;
   void Hold() noexcept;
   std::uint32_t Drop() noexcept;
   void Retire() noexcept;
@@ -87,7 +93,7 @@ class Callback final : public ProgressCallback {
   void NoteBorrowed(const char* method) noexcept;
   void NoteOnce(std::atomic<bool>* noted, Text key, Text value) noexcept;
   void BecomeHusk() noexcept;
-  std::uint64_t Late(const char* method) noexcept;
+  bool MayRecord(const char* method) noexcept;
   HandleMatch Match(const void* handle) const noexcept;
   template <typename Call>
   Hresult Forward(std::uint32_t thread, Method method, std::uint64_t call, Call&& inner) noexcept;
@@ -95,13 +101,12 @@ class Callback final : public ProgressCallback {
   std::atomic<std::uint32_t> refs_{1};   // With those that calls hold for want of a hazard.
   std::atomic<std::uint32_t> owned_{1};  // Without.
   std::atomic<bool> done_{false};        // A Done has come back.
-  std::atomic<bool> borrowed_{false};    // Until that was noted.
   std::atomic<bool> iid_noted_{false};
   std::atomic<bool> late_noted_{false};
   std::atomic<bool> event_closed_{false};
   std::atomic<bool> husk_{false};
   bool has_session_ = false;
-  std::atomic<bool> recording_{false};  // It has a session, which is open.
+  std::atomic<unsigned char> state_{0};
   std::atomic<const void*> returned_event_{nullptr};
   Settings settings_;
   Session session_;

@@ -41,6 +41,10 @@ Hazard* Hazard::Find(std::uint32_t thread) noexcept {
   return nullptr;
 }
 
+MAPISYNC_RARE void* Hazard::TakeLeft() noexcept {
+  return left_.exchange(nullptr, std::memory_order_acquire);
+}
+
 // The calling thread ends. One that ends inside of a call keeps its place, and the object open.
 void Hazard::Forget() noexcept {
   const std::uint32_t thread = ThreadId();

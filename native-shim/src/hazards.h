@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "inlining.h"
+
 namespace mapisync {
 
 class alignas(4 * sizeof(void*)) Hazard {
@@ -22,9 +24,12 @@ class alignas(4 * sizeof(void*)) Hazard {
   // object already, or the system has no such barrier: then the call must hold a reference.
   static Hazard* Enter(std::uint32_t thread, const void* object) noexcept {
     Hazard& first = At(thread, 0);
-    Hazard* const own =
-        first.thread_.load(std::memory_order_relaxed) == thread ? &first : Find(thread);
-    if (own == nullptr || own->object_.load(std::memory_order_relaxed) != nullptr) return nullptr;
+    Hazard* own = &first;
+    if (!MAPISYNC_LIKELY(first.thread_.load(std::memory_order_relaxed) == thread)) {
+      own = Find(thread);
+      if (own == nullptr) return nullptr;
+    }
+    if (!MAPISYNC_LIKELY(own->object_.load(std::memory_order_relaxed) == nullptr)) return nullptr;
     own->object_.store(object, std::memory_order_relaxed);
     // The processor may do it later; HandOver() makes up for that. The compiler may not.
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -34,8 +39,8 @@ class alignas(4 * sizeof(void*)) Hazard {
   void* Leave() noexcept {
     object_.store(nullptr, std::memory_order_release);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (left_.load(std::memory_order_relaxed) == nullptr) return nullptr;
-    return left_.exchange(nullptr, std::memory_order_acquire);
+    if (MAPISYNC_LIKELY(left_.load(std::memory_order_relaxed) == nullptr)) return nullptr;
+    return TakeLeft();
   }
   // Whether a call runs in the object. Then one of them gets it from Leave(), and has to ask anew.
   static bool HandOver(void* object) noexcept;
@@ -50,6 +55,7 @@ class alignas(4 * sizeof(void*)) Hazard {
     return table_[(thread * 2654435761u >> (32 - kHashBits)) ^ place];
   }
   static Hazard* Find(std::uint32_t thread) noexcept;
+  void* TakeLeft() noexcept;
   static void Forget() noexcept;
 
   static Hazard table_[kMaxThreads];

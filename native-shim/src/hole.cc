@@ -51,10 +51,9 @@ void FillHole(Ring* ring, Place at, const Ring::Record& record, std::uint64_t ti
     pad[2] = static_cast<unsigned char>(rest - 3);
   }
   const Ring::Attempt attempt = {at, Word::Of(record.seq, record.size_bytes, Word::kReserved),
-                                 ring->Next(at, record)};
-  ring->Fill(at, body, record.size_bytes);
+                                 ring->Next(at, record), &ring->word_at(at.unit())};
   ring->CountLost(Loss::kOther);
-  ring->Commit(attempt);
+  ring->FillAndCommit(attempt, body, record.size_bytes);
 }
 
 }  // namespace mapisync

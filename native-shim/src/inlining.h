@@ -7,10 +7,12 @@
 #define MAPISYNC_INLINE __forceinline
 #define MAPISYNC_NOINLINE __declspec(noinline)
 #define MAPISYNC_RARE __declspec(noinline)
+#define MAPISYNC_LIKELY(condition) (condition)
 #else
 #define MAPISYNC_INLINE inline __attribute__((always_inline))
 #define MAPISYNC_NOINLINE __attribute__((noinline))
 #define MAPISYNC_RARE __attribute__((noinline, cold))
+#define MAPISYNC_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #endif
 
 #endif  // MAPISYNC_SRC_INLINING_H_

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "inlining.h"
+
 namespace mapisync {
 
 // --- Clocks ---
@@ -32,7 +34,7 @@ std::uint32_t AskThreadId() noexcept;
 extern __thread std::uint32_t cached_thread_id __attribute__((tls_model("initial-exec")));
 inline std::uint32_t ThreadId() noexcept {
   const std::uint32_t id = cached_thread_id;
-  return id != 0 ? id : AskThreadId();
+  return MAPISYNC_LIKELY(id != 0) ? id : AskThreadId();
 }
 #endif
 

@@ -27,6 +27,8 @@ class Recorder {
   // False in a forked child of the process that started it: forward, and record nothing. One
   // relaxed load.
   bool Usable() const noexcept { return usable_.load(std::memory_order_relaxed); }
+  // The same, to be asked without the recorder.
+  const std::atomic<bool>& usable() const noexcept { return usable_; }
   const unsigned char* ring_id() const noexcept { return ring_id_; }
 
   // After an attach, never from Progress, Error or Done: the worker may be asleep for good, and the

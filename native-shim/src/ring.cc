@@ -6,6 +6,7 @@
 #include "inlining.h"
 #include "msgpack_writer.h"
 #include "processor.h"
+#include "ring_append.h"
 
 namespace mapisync {
 namespace {
@@ -31,30 +32,9 @@ constexpr std::uint64_t kFirstSeq = 1;
 // A body shorter than the fixed part of its header is none.
 constexpr std::size_t kMinBodyBytes = 26;
 
-// So many records lie at most between the tail in the header and the true one, but for those of
-// threads that were stopped just there.
-constexpr std::uint64_t kKeptEvery = 64;
-
 // So long a thread that was a moment too late leaves the cache lines to the others, about a
 // microsecond: a bound, not a wait. With several busy threads all are through sooner for it.
 constexpr int kPausesAfterLoss = 32;
-
-// Where a record further on will stand: the cache lines there were the worker's last. Half a dozen
-// records ahead they come in time. The place may lie behind the ring; nothing is read.
-constexpr std::uint32_t kUnitsAhead = 64;
-inline void PrefetchRecord(const std::atomic<std::uint64_t>* at) noexcept {
-  for (std::uint32_t unit = 0; unit < 16; unit += 8) {
-#if defined(__GNUC__) && defined(__x86_64__)
-    // Compilers make a prefetch for reading of it, and a store would have to ask once more. Older
-    // processors do nothing.
-    asm volatile("prefetchw %0" : : "m"(at[unit]));
-#elif defined(__GNUC__)
-    __builtin_prefetch(at + unit, 1);
-#else
-    static_cast<void>(at);
-#endif
-  }
-}
 
 // u16 size, then the bytes.
 void PutString(unsigned char* out, std::size_t room, const char* text) noexcept {
@@ -123,41 +103,25 @@ Place Ring::TailFrom(Place at) const noexcept {
   }
 }
 
-// Everything in one piece: calls would cost a tenth of a `progress`. What is rare stands apart.
-#if defined(__GNUC__)
-__attribute__((flatten))
-#endif
-std::uint64_t
-Ring::Append(unsigned char* body, std::size_t size_bytes, Room room,
-             std::uint32_t thread) noexcept {
+std::uint64_t Ring::Append(unsigned char* body, std::size_t size_bytes, Room room,
+                           std::uint32_t thread) noexcept {
   if (size_bytes - kMinBodyBytes > Word::kMaxSizeBytes - kMinBodyBytes) return 0;
   std::memset(body + size_bytes, 0, kFillBehindBytes);
   Attempt attempt;
   attempt.thread = thread;
-  const Look look = PrepareHere(size_bytes, room, &attempt);
-  if (look == Look::kNoRoom) return 0;
-  if (look != Look::kReady) return AppendAnew(body, size_bytes, room, thread);
-  // Not behind Win(): what was stored just now would keep Fill() waiting.
-  PatchSeq(body, attempt.at.seq());
-  PrefetchRecord(&word_at(attempt.at.unit()) + kUnitsAhead);
-  if (!Win(attempt)) return AppendAnew(body, size_bytes, room, thread);
-  MoveTail(attempt);
-  Fill(attempt.at, body, size_bytes);
-  Commit(attempt);
+  do {
+    if (!Prepare(size_bytes, false, room, &attempt)) return 0;
+    PatchSeq(body, attempt.at.seq());
+  } while (!Claim(attempt));
+  FillAndCommit(attempt, body, size_bytes);
   return attempt.at.seq();
 }
 
-MAPISYNC_RARE std::uint64_t Ring::AppendAnew(unsigned char* body, std::size_t size_bytes, Room room,
-                                             std::uint32_t thread) noexcept {
-  Attempt attempt;
-  attempt.thread = thread;
-  do {
-    if (!Prepare(size_bytes, false, room, &attempt)) return 0;
-  } while (!Claim(attempt));
-  PatchSeq(body, attempt.at.seq());
-  Fill(attempt.at, body, size_bytes);
+// Once for all, but for AppendInline().
+MAPISYNC_NOINLINE void Ring::FillAndCommit(const Attempt& attempt, const unsigned char* body,
+                                           std::size_t size_bytes) noexcept {
+  Fill(attempt, body, size_bytes);
   Commit(attempt);
-  return attempt.at.seq();
 }
 
 MAPISYNC_RARE std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& open,
@@ -178,29 +142,9 @@ MAPISYNC_RARE std::uint64_t Ring::AppendOpen(const Stamp& stamp, const Open& ope
   header.session = seq;
   EncodeOpen(header, open, scratch);
   std::memset(body + attempt.word.size_bytes(), 0, kFillBehindBytes);
-  Fill(attempt.at, body, attempt.word.size_bytes());
   if (slot != nullptr) slot->SetSession(seq, stamp.time_us);
-  Commit(attempt);
+  FillAndCommit(attempt, body, attempt.word.size_bytes());
   return seq;
-}
-
-// What Prepare() finds for nearly all records: no other thread appended meanwhile, and the end of
-// the data is not in the way.
-inline Ring::Look Ring::PrepareHere(std::size_t size_bytes, Room room,
-                                    Attempt* attempt) const noexcept {
-  const Place at = {lately_[LatelyOf(attempt->thread)].place.load(kAcquire)};
-  const Place head = {header_->head.load(kAcquire)};
-  const std::uint32_t end = at.unit() + RecordUnits(static_cast<std::uint32_t>(size_bytes));
-  const std::uint32_t limit = room == Room::kProgress ? watermark_units_ : units_ - 1;
-  std::uint32_t after = end - head.unit();
-  if (at.unit() < head.unit()) after += units_;
-  if (word_at(at.unit()).load(kAcquire) != 0 || head.seq() > at.seq()) return Look::kElsewhere;
-  if (after > limit) return Look::kNoRoom;
-  if (end >= units_) return Look::kElsewhere;
-  attempt->at = at;
-  attempt->word = Word::Of(at.seq(), static_cast<std::uint32_t>(size_bytes), Word::kReserved);
-  attempt->next = Place::Of(at.seq() + 1, end);
-  return Look::kReady;
 }
 
 MAPISYNC_RARE bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room,
@@ -221,6 +165,7 @@ MAPISYNC_RARE bool Ring::Prepare(std::size_t body_bytes, bool own_seq, Room room
     std::uint32_t after = unit - head.unit() + units;
     if (unit < head.unit()) after += units_;
     attempt->at = tail;
+    attempt->record = &word_at(unit);
     if (unit + units <= units_) {
       if (after > limit) return false;
       attempt->word = Word::Of(tail.seq(), static_cast<std::uint32_t>(size), Word::kReserved);
@@ -240,17 +185,6 @@ bool Ring::Claim(const Attempt& attempt) noexcept {
   return attempt.word.state() != Word::kPad;
 }
 
-bool Ring::Win(const Attempt& attempt) noexcept {
-  const Place at = attempt.at;
-  const Word ours = attempt.word;
-  std::uint64_t found = 0;
-  const bool won = word_at(at.unit()).compare_exchange_strong(found, ours.value, kAcqRel, kAcquire);
-  if (!won && !ReplaceLeftover(at, ours, {found})) return false;
-  if (!IsRetired(at)) return true;
-  GiveBack(at, ours);
-  return false;
-}
-
 // An overtaken thread's leftover gives way. Anything else means that somebody was first, or that we
 // are overtaken, and that what we look at is another record's: then the thread pauses.
 MAPISYNC_RARE bool Ring::ReplaceLeftover(Place at, Word ours, Word found) noexcept {
@@ -266,56 +200,11 @@ MAPISYNC_RARE void Ring::GiveBack(Place at, Word ours) noexcept {
   word_at(at.unit()).compare_exchange_strong(ours.value, 0, kAcqRel, kRelaxed);
 }
 
-bool Ring::IsRetired(Place at) const noexcept {
-  return Place{header_->retired.load(kAcquire)}.seq() > at.seq();
-}
-
-void Ring::MoveTail(const Attempt& attempt) noexcept {
-  lately_[LatelyOf(attempt.thread)].place.store(attempt.next.value, kRelease);
-  if (attempt.at.seq() % kKeptEvery == 0) KeepTail(attempt.next);
-}
-
 MAPISYNC_NOINLINE void Ring::KeepTail(Place to) noexcept {
   std::uint64_t kept = header_->tail.load(kRelaxed);
   while (Place{kept}.seq() < to.seq() &&
          !header_->tail.compare_exchange_weak(kept, to.value, kAcqRel, kRelaxed)) {
   }
-}
-
-void Ring::Fill(Place at, const unsigned char* body, std::size_t size_bytes) noexcept {
-  // Atomic, though plain stores in the machine: an overtaken thread may try its luck on these
-  // words.
-  std::atomic<std::uint64_t>* const to = &word_at(at.unit()) + 1;
-  const std::size_t last = (size_bytes + 3) / 8;
-  std::uint32_t first;
-  std::memcpy(&first, body, 4);
-  to[0].store(std::uint64_t{first} << 32, kRelaxed);  // No checksum yet.
-  const auto put = [&](std::size_t word) noexcept {
-    std::uint64_t eight;
-    std::memcpy(&eight, body - 4 + 8 * word, 8);
-    to[word].store(eight, kRelaxed);
-  };
-  // Four at a time; the last four may be among those before.
-  std::size_t word = 1;
-  if (last < 4) {
-    while (word <= last) put(word++);
-    return;
-  }
-  for (; word + 3 < last; word += 4) {
-    put(word);
-    put(word + 1);
-    put(word + 2);
-    put(word + 3);
-  }
-  put(last - 3);
-  put(last - 2);
-  put(last - 1);
-  put(last);
-}
-
-void Ring::Commit(const Attempt& attempt) noexcept {
-  const std::uint64_t committed = attempt.word.value + (Word::kCommitted - Word::kReserved);
-  word_at(attempt.at.unit()).store(committed, kRelease);
 }
 
 LostCounts Ring::lost() const noexcept {

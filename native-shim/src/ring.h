@@ -46,8 +46,8 @@ struct Word {
     return static_cast<std::uint32_t>(value >> 2 & kMaxSizeBytes);
   }
   std::uint64_t seq() const noexcept { return value >> 16; }
-  static Word Of(std::uint64_t seq, std::uint32_t size_bytes, State state) noexcept {
-    return {seq << 16 | static_cast<std::uint64_t>(size_bytes) << 2 | state};
+  static Word Of(std::uint64_t seq, std::uint64_t size_bytes, State state) noexcept {
+    return {seq << 16 | size_bytes << 2 | state};
   }
   static constexpr std::uint32_t kMaxSizeBytes = (1u << 14) - 1;
 };
@@ -140,6 +140,10 @@ class Ring {
   // its seq, 0 if there is no room.
   std::uint64_t Append(unsigned char* body, std::size_t size_bytes, Room room,
                        std::uint32_t thread = 0) noexcept;
+  // The same where the caller knows that size_bytes is in range, and where the seq stands in the
+  // body. A part of the caller, defined in ring_append.h.
+  std::uint64_t AppendInline(unsigned char* body, std::size_t size_bytes, std::size_t seq_at,
+                             Room room, std::uint32_t thread) noexcept;
   // Appends an `open`, whose session is its own seq. `slot`, if not null, gets that before the
   // record is committed. Returns the seq, 0 if there is no room.
   std::uint64_t AppendOpen(const Stamp& stamp, const Open& open, SessionSlot* slot) noexcept;
@@ -187,6 +191,8 @@ class Ring {
   }
   InCallSlot& inside(std::uint32_t at) noexcept { return header_->inside[at]; }
 
+  // What stands first at a place.
+  std::atomic<std::uint64_t>& word_at(std::uint32_t unit) const noexcept { return data_[unit]; }
   // Where the next record will stand.
   Place tail() const noexcept;
   Place head() const noexcept { return {header_->head.load(std::memory_order_acquire)}; }
@@ -232,6 +238,7 @@ class Ring {
     Place at;
     Word word;
     Place next;
+    std::atomic<std::uint64_t>* record;  // weak; the word at the place
     std::uint32_t thread = 0;
   };
   // Looks where the next record goes. own_seq: the body holds its own seq once more, in shortest
@@ -243,8 +250,10 @@ class Ring {
   bool Win(const Attempt& attempt) noexcept;
   void MoveTail(const Attempt& attempt) noexcept;
   // Behind the body, as far as its last unit reaches, must be zeros.
-  void Fill(Place at, const unsigned char* body, std::size_t size_bytes) noexcept;
+  void Fill(const Attempt& attempt, const unsigned char* body, std::size_t size_bytes) noexcept;
   void Commit(const Attempt& attempt) noexcept;
+  void FillAndCommit(const Attempt& attempt, const unsigned char* body,
+                     std::size_t size_bytes) noexcept;
 
  private:
   Place NextOf(Place at, Word word) const noexcept;
@@ -252,15 +261,12 @@ class Ring {
   bool IsRetired(Place at) const noexcept;
   void KeepTail(Place to) noexcept;
   Place TailFrom(Place at) const noexcept;
-  std::uint64_t AppendAnew(unsigned char* body, std::size_t size_bytes, Room room,
-                           std::uint32_t thread) noexcept;
   enum class Look { kReady, kNoRoom, kElsewhere };
   Look PrepareHere(std::size_t size_bytes, Room room, Attempt* attempt) const noexcept;
   bool ReplaceLeftover(Place at, Word ours, Word found) noexcept;
   void GiveBack(Place at, Word ours) noexcept;
   unsigned RecordSlot(SessionSlot* slot, std::uint64_t time_us, std::uint32_t thread) noexcept;
   void KeepNewest(std::uint64_t session, const ProgressCall& call) noexcept;
-  std::atomic<std::uint64_t>& word_at(std::uint32_t unit) const noexcept { return data_[unit]; }
 
   RingHeader* header_ = nullptr;                // weak
   std::atomic<std::uint64_t>* data_ = nullptr;  // weak

@@ -7,13 +7,19 @@
 #include "session_progress.h"
 
 namespace mapisync {
+namespace {
+
+std::atomic<bool> nobody_forks{true};
+
+}  // namespace
+
 Stamp Session::StampAt(std::uint64_t time_us, std::uint32_t thread) const noexcept {
   return {0, time_us, thread, id_};
 }
 
 bool Session::Open(Ring* ring, const Recorder* recorder, const mapisync::Open& open) noexcept {
   ring_ = ring;
-  recorder_ = recorder;
+  usable_ = recorder != nullptr ? &recorder->usable() : &nobody_forks;
   if (!Usable()) return false;
   slot_ = ring->ClaimSession();
   const std::uint64_t now_us = NowUs();
@@ -41,6 +47,13 @@ void Session::Close() noexcept {
   slot_ = nullptr;
 }
 
+// Where the ring has no room for it.
+MAPISYNC_NOINLINE std::uint64_t Session::MergeProgress(std::uint64_t call, std::uint32_t index,
+                                                       std::uint32_t max, Text text) noexcept {
+  slot_->Merge({call, ring_->CachedNowUs(), index, max, 0, text});
+  return call;
+}
+
 // What Progress() leaves: long texts, and numbers with another size than the last one. Apart, since
 // the room that it needs on the stack is better not touched by others.
 MAPISYNC_RARE std::uint64_t Session::RecordAnyProgress(std::uint32_t thread, std::uint64_t call,
@@ -48,7 +61,6 @@ MAPISYNC_RARE std::uint64_t Session::RecordAnyProgress(std::uint32_t thread, std
                                                        std::uint32_t max) noexcept {
   char utf8[kMaxTextBytes + kUtf8SlackBytes];
   unsigned char body[kTextBodyBytes + kFillBehindBytes];
-  number_bytes_.store(UintBytes(call), std::memory_order_relaxed);
   ProgressCall progress = {call, ring_->CachedNowUs(), index, max, 0, {}};
   if (text != nullptr) {
     const Utf8Result result = Utf8FromUtf16(text, kMaxTextUnits, utf8);

@@ -52,10 +52,12 @@ class Session {
   // and thread in it are filled in on each call.
   static constexpr std::uint32_t kTemplateBytes = 40;
 
-  bool Usable() const noexcept;
+  bool Usable() const noexcept { return usable_->load(std::memory_order_relaxed); }
   std::uint64_t NextNumber() noexcept { return slot_->Count(SessionSlot::kProgress); }
   std::uint64_t RecordAnyProgress(std::uint32_t thread, std::uint64_t call, const char16_t* text,
                                   std::uint32_t index, std::uint32_t max) noexcept;
+  std::uint64_t MergeProgress(std::uint64_t call, std::uint32_t index, std::uint32_t max,
+                              Text text) noexcept;
   void RecordInner(const Stamp& stamp, const Inside& inside, bool blocked, std::uint32_t hresult,
                    std::uint64_t duration_us) noexcept;
   bool Must(unsigned char* body, std::size_t size_bytes, Loss loss,
@@ -64,9 +66,8 @@ class Session {
 
   Ring* ring_ = nullptr;                // weak
   SessionSlot* slot_ = nullptr;         // weak; null after Close()
-  const Recorder* recorder_ = nullptr;  // weak
+  const std::atomic<bool>* usable_ = nullptr;  // weak; false in a forked child
   std::uint64_t id_ = 0;
-  std::atomic<std::uint32_t> number_bytes_{1};  // Of the number of the last call, as encoded.
   std::uint32_t template_used_ = 0;
   unsigned char template_[kTemplateBytes] = {};
 };

@@ -119,7 +119,7 @@ MAPISYNC_READS_BEHIND inline unsigned NarrowAscii(const char* at, char* out) noe
 // there then.
 inline bool NarrowBlock(const char** at, char** out, unsigned n) noexcept {
   const unsigned ascii = NarrowAscii(*at + n * kTextBlockBytes, *out + n * kTextBlockUnits);
-  if (ascii == kAllAscii) return true;
+  if (MAPISYNC_LIKELY(ascii == kAllAscii)) return true;
   const unsigned count = n * kTextBlockUnits + TrailingZeros(~ascii);
   *at += 2 * count;
   *out += count;
@@ -144,7 +144,8 @@ inline void NarrowBlocks(const char** at, const char* end, char** out) noexcept 
 inline void NarrowStart(const char** at, const char* end, char** out) noexcept {
   constexpr unsigned kBlocks = 6;
   constexpr std::size_t kBytes = kBlocks * kTextBlockBytes;
-  if (!AreInOnePage(*at, kBytes) || end - *at < static_cast<std::ptrdiff_t>(kBytes)) return;
+  const bool fits = end - *at >= static_cast<std::ptrdiff_t>(kBytes);
+  if (!MAPISYNC_LIKELY(AreInOnePage(*at, kBytes) && fits)) return;
   if (!NarrowBlock(at, out, 0) || !NarrowBlock(at, out, 1) || !NarrowBlock(at, out, 2) ||
       !NarrowBlock(at, out, 3) || !NarrowBlock(at, out, 4) || !NarrowBlock(at, out, 5)) {
     return;
@@ -162,7 +163,7 @@ MAPISYNC_INLINE Utf8Result Utf8FromUtf16Inline(const char16_t* text, std::uint32
   char* const start = out;
 #if defined(MAPISYNC_SSE2)
   NarrowStart(&at, end, &out);
-  if (UnitAt(at) == 0) return {static_cast<std::uint32_t>(out - start), 0};
+  if (MAPISYNC_LIKELY(UnitAt(at) == 0)) return {static_cast<std::uint32_t>(out - start), 0};
 #endif
   return ConvertRest(at, end, start, out);
 }

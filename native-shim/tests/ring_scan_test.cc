@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "check.h"
+#include "ring_append.h"
 #include "test_ring.h"
 #include "vectors.h"
 
@@ -231,7 +232,7 @@ void TellsHolesFromTheEnd() {
         } while (!t.ring.Claim(attempt));
         PatchSeq(body.bytes.data(), attempt.at.seq());
         if (*kind == 't') body.bytes[0] = 0xc1;
-        if (*kind != 'r') t.ring.Fill(attempt.at, body.bytes.data(), attempt.word.size_bytes());
+        if (*kind != 'r') t.ring.Fill(attempt, body.bytes.data(), attempt.word.size_bytes());
         if (*kind != 'r') t.ring.Commit(attempt);
       }
       CHECK_EQ(t.Scan(), std::string(row.found));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "check.h"
+#include "ring_append.h"
 #include "test_ring.h"
 
 namespace mapisync {
@@ -49,7 +50,7 @@ struct World {
       case Producer::kMoved: {
         Body body(p->size);
         PatchSeq(body.bytes.data(), p->attempt.at.seq());
-        ring.Fill(p->attempt.at, body.bytes.data(), p->size);
+        ring.Fill(p->attempt, body.bytes.data(), p->size);
         p->stage = Producer::kFilled;
         return;
       }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "check.h"
+#include "ring_append.h"
 #include "test_ring.h"
 
 namespace mapisync {
@@ -214,7 +215,7 @@ void AStopBeforeTheTailHidesNothing() {
   t.ring.MoveTail(stopped);
   Body body(48);
   PatchSeq(body.bytes.data(), 2);
-  t.ring.Fill(stopped.at, body.bytes.data(), stopped.word.size_bytes());
+  t.ring.Fill(stopped, body.bytes.data(), stopped.word.size_bytes());
   t.ring.Commit(stopped);
   CHECK_EQ(Drain(t.ring, &at), std::string("2:48 3:56 4:57 "));
   CHECK(t.AllFreeIsZero());

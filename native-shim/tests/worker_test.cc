@@ -11,6 +11,7 @@
 #include "check.h"
 #include "hole.h"
 #include "ring.h"
+#include "ring_append.h"
 #include "scratch_dir.h"
 #include "small_daemon.h"
 
@@ -641,7 +642,7 @@ Ring::Attempt Reserve(Ring* ring, std::uint64_t session, std::uint32_t text_byte
     if (!ring->Prepare(size, false, Room::kMust, &attempt)) return attempt;
   } while (!ring->Claim(attempt));
   mapisync::PatchSeq(body, attempt.at.seq());
-  if (fill) ring->Fill(attempt.at, body, attempt.word.size_bytes());
+  if (fill) ring->Fill(attempt, body, attempt.word.size_bytes());
   return attempt;
 }
 

@@ -33,11 +33,15 @@ export const EAGER = [
 /** A shim whose calls now and then wait between reserving their record and filling it. */
 export const HESITANT = [
   {
-    file: 'ring.cc',
-    find: '  MoveTail(attempt);\n  Fill(attempt.at, body, size_bytes);',
-    put: '  MoveTail(attempt);\n  if (attempt.at.seq() % 64 == 7) usleep(20000);\n  Fill(attempt.at, body, size_bytes);',
+    file: 'ring_append.h',
+    find: '  std::atomic<std::uint64_t>* const to =',
+    put: '  if (attempt.at.seq() % 64 == 7) usleep(20000);\n  std::atomic<std::uint64_t>* const to =',
   },
-  { file: 'ring.cc', find: '#include <cstring>', put: '#include <unistd.h>\n\n#include <cstring>' },
+  {
+    file: 'ring_append.h',
+    find: '#include <cstring>',
+    put: '#include <unistd.h>\n\n#include <cstring>',
+  },
 ];
 
 /** Replaces text that must stand there exactly once. */

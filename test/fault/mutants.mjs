@@ -185,7 +185,7 @@ export const MUTANTS = [
   },
   {
     name: 'shim: never commit',
-    ...shim('ring.cc', 'store(committed, kRelease);', 'store(committed - 1, kRelease);'),
+    ...shim('ring_append.h', 'store(committed, ', 'store(committed - 1, '),
     by: 'hosts',
   },
   {
