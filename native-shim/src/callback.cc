@@ -236,8 +236,7 @@ Hresult Callback::Error(Hresult error, const char16_t* text) noexcept {
   const std::uint32_t thread = ThreadId();
   Hazard* const hazard = GoInside(thread);
   std::uint64_t call = 0;
-  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) ||
-      MayRecord("Error")) {
+  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) || MayRecord("Error")) {
     call = session_.Error(thread, static_cast<std::uint32_t>(error), text);
   }
   const Hresult result = Forward(thread, Method::kError, call,
@@ -250,10 +249,8 @@ Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
   const std::uint32_t thread = ThreadId();
   Hazard* const hazard = GoInside(thread);
   std::uint64_t call = 0;
-  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) ||
-      MayRecord("Done")) {
-    call = session_.Done(thread, static_cast<std::uint32_t>(done),
-                         Match(thread_done_event));
+  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) || MayRecord("Done")) {
+    call = session_.Done(thread, static_cast<std::uint32_t>(done), Match(thread_done_event));
   }
   const Hresult result = Forward(thread, Method::kDone, call, [&]() noexcept {
     return settings_.inner->Done(thread_done_event, done);

@@ -13,6 +13,11 @@
 #endif
 #endif
 
+#if defined(__SSE2__) || defined(_M_X64) || (defined(_M_IX86_FP) && _M_IX86_FP >= 2)
+#define MAPISYNC_SSE2 1
+#include <emmintrin.h>
+#endif
+
 namespace mapisync {
 
 // Its counter; 0 where it has none.

@@ -141,9 +141,9 @@ class Ring {
   std::uint64_t Append(unsigned char* body, std::size_t size_bytes, Room room,
                        std::uint32_t thread = 0) noexcept;
   // The same where the caller knows that size_bytes is in range, and where the seq stands in the
-  // body. A part of the caller, defined in ring_append.h.
-  std::uint64_t AppendInline(unsigned char* body, std::size_t size_bytes, std::size_t seq_at,
-                             Room room, std::uint32_t thread) noexcept;
+  // body. A part of the caller, in ring_append.h. False if there is no room.
+  bool AppendInline(unsigned char* body, std::size_t size_bytes, std::size_t seq_at, Room room,
+                    std::uint32_t thread) noexcept;
   // Appends an `open`, whose session is its own seq. `slot`, if not null, gets that before the
   // record is committed. Returns the seq, 0 if there is no room.
   std::uint64_t AppendOpen(const Stamp& stamp, const Open& open, SessionSlot* slot) noexcept;

@@ -64,8 +64,8 @@ class Session {
             std::uint32_t thread = 0) noexcept;
   Stamp StampAt(std::uint64_t time_us, std::uint32_t thread) const noexcept;
 
-  Ring* ring_ = nullptr;                // weak
-  SessionSlot* slot_ = nullptr;         // weak; null after Close()
+  Ring* ring_ = nullptr;                       // weak
+  SessionSlot* slot_ = nullptr;                // weak; null after Close()
   const std::atomic<bool>* usable_ = nullptr;  // weak; false in a forked child
   std::uint64_t id_ = 0;
   std::uint32_t template_used_ = 0;

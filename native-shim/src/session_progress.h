@@ -103,14 +103,13 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
     }
     at += text_bytes;
   }
-  const std::size_t size_bytes = static_cast<std::size_t>(at - body);
-  if (MAPISYNC_LIKELY(ring_->AppendInline(body, size_bytes, kTemplateSeqAt, Room::kProgress,
-                                          thread) != 0)) {
+  const auto size_bytes = static_cast<std::size_t>(at - body);
+  if (MAPISYNC_LIKELY(
+          ring_->AppendInline(body, size_bytes, kTemplateSeqAt, Room::kProgress, thread))) {
     return call;
   }
-  const char* const converted = reinterpret_cast<char*>(at - text_bytes);
-  return MergeProgress(call, index, max,
-                       {text == nullptr ? nullptr : converted, text_bytes});
+  const char* const start = text == nullptr ? nullptr : reinterpret_cast<char*>(at - text_bytes);
+  return MergeProgress(call, index, max, {start, text_bytes});
 }
 
 }  // namespace mapisync

@@ -138,10 +138,15 @@ void SessionSlot::WriteNewest(const ProgressCall& call) noexcept {
   copy.words[1].store(call.time_us, kRelease);
   copy.words[2].store(std::uint64_t{call.max} << 32 | call.index, kRelease);
   copy.words[3].store(std::uint64_t{size} << 32 | call.marks, kRelease);
-  for (std::uint32_t at = 0; at < text.size_bytes; at += 8) {
+  std::uint32_t at = 0;
+  for (; at + 8 <= text.size_bytes; at += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, text.data + at, 8);
+    copy.words[4 + at / 8].store(word, kRelease);
+  }
+  if (at < text.size_bytes) {
     std::uint64_t word = 0;
-    const std::uint32_t left = text.size_bytes - at;
-    std::memcpy(&word, text.data + at, left < 8 ? left : 8);
+    std::memcpy(&word, text.data + at, text.size_bytes - at);
     copy.words[4 + at / 8].store(word, kRelease);
   }
   copy.words[0].store(call.call, kRelease);

@@ -9,14 +9,7 @@
 #include "frames.h"
 #include "inlining.h"
 #include "limits.h"
-
-#if defined(__SSE2__) || defined(_M_X64) || (defined(_M_IX86_FP) && _M_IX86_FP >= 2)
-#define MAPISYNC_SSE2 1
-#include <emmintrin.h>
-#if defined(_MSC_VER)
-#include <intrin.h>
-#endif
-#endif
+#include "processor.h"
 
 // A block load may read behind the terminator, inside the same page: harmless to the machine, not
 // to the sanitizers, which know the size of each allocation.
