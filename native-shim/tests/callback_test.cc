@@ -1,6 +1,7 @@
 // Drives tee and sink through their vtables, with an inner callback of the test's behind them.
 #include "callback.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
@@ -12,6 +13,7 @@
 #include "hazards.h"
 #include "platform.h"
 #include "test_ring.h"
+#include "utf8.h"
 
 #ifdef _WIN32
 #include <windows.h>
@@ -201,37 +203,57 @@ void RecordsCalls() {
   CHECK_EQ(close.substr(0, 5), std::string("\x04\x02\x02\x00\x00", 5));
 }
 
+// A text of so many units and how it comes out: with a character of two bytes in it, and a lone
+// surrogate, which becomes one of three, if asked for.
+std::u16string TextOf(std::uint32_t units, bool with_lone, std::string* utf8) {
+  std::u16string text;
+  utf8->clear();
+  for (std::uint32_t i = 0; i < units; i++) {
+    if (with_lone && i == units / 3) {
+      text += char16_t{0xd800};
+      *utf8 += "\xef\xbf\xbd";
+    } else if (units % 5 == 0 && i == units / 2) {
+      text += u'é';
+      *utf8 += "\xc3\xa9";
+    } else {
+      text += static_cast<char16_t>(u'a' + i % 26);
+      *utf8 += static_cast<char>('a' + i % 26);
+    }
+  }
+  return text;
+}
+
 // What the quick way makes must be what the plain encoder makes.
 void EncodesEveryLengthAlike() {
-  for (std::uint32_t length = 0; length < 600; length++) {
+  for (std::uint32_t n = 0; n < 1200; n++) {
+    const std::uint32_t length = n / 2;
+    const bool with_lone = n % 2 == 1 && length > 8;
     Fixture f(false);
-    std::u16string text;
     std::string wanted;
-    for (std::uint32_t i = 0; i < length; i++) {
-      if (length > 8 && i == length / 3) {
-        text += char16_t{0xd800};
-        wanted += "\xef\xbf\xbd";
-      } else if (length > 2 && i == length / 2) {
-        text += u'é';
-        wanted += "\xc3\xa9";
-      } else {
-        text += static_cast<char16_t>(u'a' + i % 26);
-        wanted += static_cast<char>('a' + i % 26);
-      }
-    }
+    std::u16string text = TextOf(length, with_lone, &wanted);
+    text += char16_t{0} + std::u16string(16, u'Z');
+    f.object->Progress(u"A thread's first call looks for the tail.", 1, 2);
     f.object->Progress(text.c_str(), length, 70000);
-    const std::string body = BodyOf(f.t, Kind::kProgress);
+    const std::string body = BodyOf(f.t, Kind::kProgress, 1);
     const auto* bytes = reinterpret_cast<const unsigned char*>(body.data());
-    CHECK(IsSequenced(bytes, body.size(), 2));
+    CHECK(IsSequenced(bytes, body.size(), 3));
     std::uint64_t session;
     ProgressCall call;
     CHECK(DecodeProgress(bytes, body.size(), &session, &call));
-    CHECK_EQ(call.marks, length > 8 ? kMarkReplaced : 0u);
+    CHECK_EQ(call.index, length);
+    CHECK_EQ(call.max, 70000u);
+    CHECK_EQ(call.marks, with_lone ? kMarkReplaced : 0u);
     CHECK_EQ(std::string(call.text.data, call.text.size_bytes), wanted);
     std::vector<unsigned char> again(body.size());
-    CHECK_EQ(EncodeProgress({2, 0, ThreadId(), session}, call, {again.data(), again.size()}),
+    CHECK_EQ(EncodeProgress({3, 0, ThreadId(), session}, call, {again.data(), again.size()}),
              body.size());
     CHECK(std::memcmp(again.data(), bytes, body.size()) == 0);
+    // Nothing of what stood behind the text, here or on the stack.
+    const unsigned char* const start = f.t.memory.get();
+    const unsigned char* const end = start + f.t.size_bytes;
+    const auto* behind = std::search(start, end, bytes, bytes + body.size());
+    behind += body.size();
+    CHECK(std::all_of(behind, end, [](unsigned char byte) { return byte == 0; }));
     f.object->Release();
     if (check::failures > 0) return;
   }
@@ -621,6 +643,72 @@ void AFullRingChangesNothing() {
   CHECK_EQ(f.t.ring.session(0).state(), SessionSlot::kClosing);
 }
 
+void WhatIsMergedIsKeptAsTheNewest() {
+  Fixture f(false, nullptr, false, 4096);
+  while (Append(f.t.ring, 30) != 0) {
+  }
+  f.t.ring.SetCachedNowUs(7000000);
+  const SessionSlot& slot = *f.callback->session().slot();
+  NewestCall newest;
+  for (std::uint32_t n = 0; n < 1200; n++) {
+    const std::uint32_t length = n / 2;
+    const bool with_lone = n % 2 == 1 && length > 8;
+    std::string wanted;
+    f.object->Progress(TextOf(length, with_lone, &wanted).c_str(), n, 70000);
+    slot.ReadNewest(&newest);
+    CHECK_EQ(newest.call.call, std::uint64_t{n} + 1);
+    CHECK_EQ(newest.call.time_us, std::uint64_t{7000000});
+    CHECK_EQ(newest.call.index, n);
+    CHECK_EQ(newest.call.max, 70000u);
+    CHECK_EQ(newest.call.marks, with_lone ? kMarkReplaced : 0u);
+    const auto bytes = static_cast<std::uint32_t>(wanted.size());
+    const Text cut = CutUtf8({wanted.data(), bytes}, kMaxSlotTextBytes);
+    CHECK_EQ(std::string(newest.call.text.data, newest.call.text.size_bytes),
+             std::string(cut.data, cut.size_bytes));
+    if (check::failures > 0) break;
+  }
+  f.object->Progress(nullptr, 1, 2);
+  slot.ReadNewest(&newest);
+  CHECK_EQ(newest.call.index, 1u);
+  CHECK(newest.call.text.data == nullptr);
+  f.object->Release();
+}
+
+// Threads that take each other's places lose no call, and record none twice.
+void SeveralThreadsRecordEachCallOnce() {
+  constexpr std::uint32_t kThreads = 4;
+  constexpr std::uint32_t kCalls = 5000;
+  Fixture f(false, nullptr, false, kThreads * kCalls * 64);
+  std::atomic<std::uint32_t> ready{0};
+  std::vector<std::thread> threads;
+  for (std::uint32_t id = 0; id < kThreads; id++) {
+    threads.emplace_back([&f, &ready, id] {
+      ready++;
+      while (ready < kThreads) {
+      }
+      for (std::uint32_t i = 0; i < kCalls; i++) f.object->Progress(u"x", i, id);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::vector<std::uint32_t> next(kThreads);
+  std::vector<bool> seen(kThreads * kCalls + 1);
+  RingScan scan(f.t.memory.get(), f.t.size_bytes, true);
+  ScannedRecord record;
+  CHECK(scan.Next(&record));  // `open`
+  while (scan.Next(&record)) {
+    std::uint64_t session;
+    ProgressCall call;
+    CHECK(!record.is_hole && DecodeProgress(record.body, record.size_bytes, &session, &call));
+    CHECK(call.call < seen.size() && !seen[call.call]);
+    CHECK(call.max < kThreads && call.index == next[call.max]);
+    if (check::failures > 0) return;
+    seen[call.call] = true;
+    next[call.max]++;
+  }
+  for (const std::uint32_t calls : next) CHECK_EQ(calls, kCalls);
+  f.object->Release();
+}
+
 void AboveTheWatermarkProgressIsMerged() {
   Fixture f(false, nullptr, false, 4096);
   while (Append(f.t.ring, 200, Room::kProgress) != 0) {
@@ -702,6 +790,8 @@ int main() {
       {"a sink always returns S_OK", mapisync::ASinkAlwaysSaysOk},
       {"a full ring changes no result, and all is counted", mapisync::AFullRingChangesNothing},
       {"above the watermark Progress is merged", mapisync::AboveTheWatermarkProgressIsMerged},
+      {"what is merged is kept as the newest", mapisync::WhatIsMergedIsKeptAsTheNewest},
+      {"several threads record each call once", mapisync::SeveralThreadsRecordEachCallOnce},
       {"without a slot nothing is recorded", mapisync::WithoutASlotNothingIsRecorded},
       {"Find() knows only live objects", mapisync::FindsItsObjects},
       {"without a hazard a call holds a reference", mapisync::HoldsReferencesWithoutAHazard},
