@@ -6,7 +6,7 @@ import {
   isSureToFit,
   type LineContext,
 } from '../protocol/records/line.ts';
-import type { RecordDraft } from '../protocol/records/record.ts';
+import type { ErrorFields, RecordDraft } from '../protocol/records/record.ts';
 import { SEVERITY_NUMBER } from '../protocol/records/record.ts';
 
 /** What stands before the fields of one record, in this order, and its message, which stands behind. */
@@ -26,6 +26,12 @@ const PLACED: ReadonlySet<string> = new Set<keyof RecordDraft>([
   'msg',
 ]);
 
+/** Codes whose fields are kept as text. A sync has a few. */
+const MAX_CODES = 256;
+
+/** What JSON escapes in a string, and what it might. */
+const ESCAPED = /["\\\u0000-\u001f\ud800-\udfff]/;
+
 /** Turns drafts into lines of the journal, each with its newline. */
 export class LineMaker {
   readonly #context: Omit<LineContext, 'counter'>;
@@ -33,6 +39,8 @@ export class LineMaker {
   #line = '';
   /** What is the same in all lines of a session. */
   readonly #ofSession = new WeakMap<object, string>();
+  /** What is the same in all errors of a code. */
+  readonly #ofCode = new Map<string, string>();
   readonly #pino = pino(
     {
       // The record has all of this itself; the level is the label that the record gives.
@@ -85,9 +93,27 @@ export class LineMaker {
       if (PLACED.has(key)) continue;
       const value = draft[key as keyof RecordDraft];
       if (value === undefined) continue;
-      line += `,"${key}":${typeof value === 'number' ? value : JSON.stringify(value)}`;
+      line += `,"${key}":${typeof value === 'number' ? value : this.#json(key, value)}`;
     }
-    return escapeLine(`${line},"msg":${JSON.stringify(draft.msg)}}\n`);
+    return escapeLine(`${line},"msg":${quoted(draft.msg)}}\n`);
+  }
+
+  #json(key: string, value: unknown): string {
+    if (key === 'thread') return `{"id":${(value as { id: number }).id}}`;
+    return key === 'error' ? this.#errorOf(value as ErrorFields) : JSON.stringify(value);
+  }
+
+  #errorOf(error: ErrorFields): string {
+    const { hresult, text, repeat } = error;
+    let line = this.#ofCode.get(hresult);
+    if (line === undefined) {
+      line = JSON.stringify({ ...error, text: undefined, repeat: undefined }).slice(0, -1);
+      if (this.#ofCode.size >= MAX_CODES) this.#ofCode.clear();
+      this.#ofCode.set(hresult, line);
+    }
+    if (text !== undefined) line += `,"text":${quoted(text)}`;
+    if (repeat !== undefined) line += `,"repeat":${repeat}`;
+    return `${line}}`;
   }
 
   #commonOf({ trace_id, span_id, trace_flags, process, ring, session }: RecordDraft): string {
@@ -95,4 +121,9 @@ export class LineMaker {
     const common = { trace_id, span_id, trace_flags, service, host: { name: host } };
     return `,${JSON.stringify({ ...common, process, ring, session }).slice(1, -1)}`;
   }
+}
+
+/** JSON of a string. Nearly none has anything to escape, and to look is faster than `JSON.stringify`. */
+function quoted(text: string): string {
+  return ESCAPED.test(text) ? JSON.stringify(text) : `"${text}"`;
 }

@@ -60,6 +60,8 @@ interface Rotation {
   readonly running: ReadonlySet<string>;
   /** What the segment may grow to. */
   readonly limit: number;
+  /** Ids of the sessions that its records are about. Grows with them. */
+  readonly sessions: Set<string>;
 }
 
 /** So much is written at once. */
@@ -80,6 +82,9 @@ export class Journal {
   /** Bytes of the segment once everything in the queue is written. */
   #plannedBytes = 0;
   #plannedLimit = 0;
+  #plannedSessions = new Set<string>();
+  /** Of the segments that this journal began. */
+  readonly #sessionsIn = new Map<number, ReadonlySet<string>>();
   #backlogBytes = 0;
   #state: 'open' | 'full' | 'failed' | 'closed' = 'open';
   #closing = false;
@@ -145,6 +150,7 @@ export class Journal {
       const bytes = batch.add(lines.line(draft));
       this.#plannedBytes += bytes;
       this.#backlogBytes += bytes;
+      if (draft.span_id !== undefined) this.#plannedSessions.add(draft.span_id);
       const effect = onRecord?.(draft);
       if (effect) batch.after.push(effect);
     }
@@ -192,7 +198,9 @@ export class Journal {
     this.#plannedBytes = bytes;
     // A snapshot that fills its segment would be followed by another one at once, for ever.
     this.#plannedLimit = Math.max(this.#options.segmentBytes, 2 * bytes + 2 * MAX_GROUP_BYTES);
-    this.#queue.push({ snapshot, running, limit: this.#plannedLimit });
+    const sessions = new Set<string>();
+    this.#plannedSessions = sessions;
+    this.#queue.push({ snapshot, running, limit: this.#plannedLimit, sessions });
   }
 
   /** One batch for each turn of the event loop, so that a burst of frames costs one write. */
@@ -263,10 +271,11 @@ export class Journal {
     this.#durableOffset = this.#offset;
   }
 
-  async #rotate({ snapshot }: Rotation): Promise<void> {
+  async #rotate({ snapshot, sessions }: Rotation): Promise<void> {
     await this.#file?.close();
     this.#file = undefined;
     this.#segment += 1;
+    this.#sessionsIn.set(this.#segment, sessions);
     this.#offset = 0;
     this.#durableOffset = 0;
     await this.#untilSpace(async () => {
@@ -309,13 +318,15 @@ export class Journal {
     let bytes = 0;
     for (const old of sized.slice(0, -1)) {
       if ((total <= journalBytes && old.mtimeMs >= oldest) || mustStop()) break;
-      addSessionsIn(old.path, live, cut);
+      const found = this.#sessionsIn.get(old.segment) ?? sessionsIn(old.path, live);
+      for (const id of live) if (found.has(id)) cut.add(id);
       try {
         await rm(old.path, { force: true });
       } catch {
         // Windows keeps a file that somebody reads. It goes with the next segment.
         break;
       }
+      this.#sessionsIn.delete(old.segment);
       last = old;
       total -= old.size;
       bytes += old.size;
@@ -439,17 +450,22 @@ export class Journal {
 const isRunning = ({ event_name, state }: RecordDraft): boolean =>
   event_name === 'snapshot.session' && (state as { ended?: unknown } | undefined)?.ended === null;
 
-/** Adds to `found` which of `live` records in a segment are about; what only a snapshot says is no record. */
-function addSessionsIn(path: string, live: ReadonlySet<string>, found: Set<string>): void {
-  if (live.size === found.size) return;
+/**
+ * Which of `live` the records in a segment of an earlier daemon are about; what only a snapshot says is
+ * no record.
+ */
+function sessionsIn(path: string, live: ReadonlySet<string>): ReadonlySet<string> {
+  const found = new Set<string>();
+  if (live.size === 0) return found;
   // Line by line: with a segment as one text a journal at its limit took a quarter fewer errors.
   for (const { line } of readLines(path)) {
     if (line.includes('"event_name":"snapshot.')) continue;
     const id = /"span_id":"([0-9a-f]{16})"/.exec(line)?.[1];
     if (id === undefined || !live.has(id)) continue;
     found.add(id);
-    if (live.size === found.size) return;
+    if (live.size === found.size) break;
   }
+  return found;
 }
 
 /** `segment:offset` and a newline are shorter. */

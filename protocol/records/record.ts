@@ -80,6 +80,7 @@ export interface ProgressFields {
   readonly merged?: number;
 }
 
+/** All but `text` and `repeat` follow from the code. */
 export interface ErrorFields {
   /** `0x8004010F`. */
   readonly hresult: string;

@@ -16,7 +16,8 @@ export function takeError(state: SessionState, frame: ErrorCall, emit: Emit): vo
   const repeat = countRepeat(state, hresult, text);
   if (text !== null) error.text = text;
   if (repeat !== undefined) error.repeat = repeat;
-  state.lastError = text === null ? error : { ...error, text: cutText(text, MAX_ERROR_TEXT_BYTES) };
+  const kept = text === null ? null : cutText(text, MAX_ERROR_TEXT_BYTES);
+  state.lastError = kept === text || kept === null ? error : { ...error, text: kept };
   const isMild = error.severity === 'success' || error.class === 'transient';
   const msg = `${named(error)}${text === null || text === '' ? '' : `: ${text}`}`;
   const draft = sessionDraft(state, 'session.error', isMild ? 'warn' : 'error', frame, msg);

@@ -28,6 +28,8 @@ function hold(drafts: readonly RecordDraft[]): Set<string> {
     expect(line.slice(0, -1)).not.toMatch(
       /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/,
     );
+    // Nothing that becomes something else in the file.
+    expect(Buffer.from(line).toString()).toBe(line);
     for (const name of Object.keys(JSON.parse(line))) names.add(name);
   }
   return names;
@@ -64,4 +66,19 @@ test('of any text', () => {
     }),
     { numRuns: 300 },
   );
+});
+
+test('of many codes, known and not, with text and without', () => {
+  const script = new Script();
+  const drafts: RecordDraft[] = [];
+  const state = openSession(script.open() as Open, ORIGIN, (draft) => drafts.push(draft));
+  const codes = Array.from({ length: 700 }, (_, at) => (at % 2 ? 0x80040100 : 0x8abc0000) + at);
+  for (const code of [0, 0x80070005, ...codes, 0x80070005, ...codes]) {
+    const text = [null, `"${code}" \\ \n`, `\ud800 ${code}`][code % 3] as string | null;
+    const frame = script.error(code, text) as SessionFrame;
+    applyFrame(state, frame, (draft) => drafts.push(draft));
+  }
+  hold(drafts);
+  expect(drafts.filter(({ error }) => error?.aliases !== undefined).length).toBeGreaterThan(9);
+  expect(drafts.filter(({ error }) => error?.repeat === 2).length).toBeGreaterThan(9);
 });

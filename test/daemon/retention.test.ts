@@ -185,3 +185,39 @@ test.for<[string, Case, number, object]>([
     expect(record?.detail?.running_sessions).toBe(running);
   }
 });
+
+test('knows which running sessions have records in segments of its own', async () => {
+  const dir = join(tempDir(), 'journal');
+  mkdirSync(dir);
+  const running = ['aaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbb', 'cccccccccccccccc'];
+  const about = (span_id: string): object => ({ trace_id: span_id.repeat(2), span_id });
+  const said: RecordDraft[] = [];
+  const journal = new Journal({
+    dir,
+    lines: new LineMaker({ service: { name: 'x', version: '1', instance_id: 'i' }, host: 'h' }),
+    sync: 'system',
+    firstSegment: 1,
+    segmentBytes: 300_000,
+    journalBytes: 1,
+    journalDays: 30,
+    snapshot: () =>
+      running.map((id) => draft('snapshot.session', { ...about(id), state: { ended: null } })),
+    onDurable: (durable) => void said.push(...durable.lines().map(({ line }) => JSON.parse(line))),
+    onTrouble: () => {},
+  });
+  await journal.open();
+  cleanUp(() => journal.close(1000));
+  const [a, b, c] = running as [string, string, string];
+  // In each segment, and what is said once it is deleted.
+  const segments = [[a], [a, b], [], [c, 'dddddddddddddddd'], [], []];
+  for (const [at, ids] of segments.entries()) {
+    for (const id of ids) journal.append([draft('session.error', about(id))]);
+    while (journal.segment <= at + 1) {
+      journal.append([draft('daemon.started', { msg: 'x'.repeat(10_000) })]);
+      await new Promise<void>((done) => journal.barrier(done));
+    }
+  }
+  await until('four are deleted', () => said.filter((one) => one.trimmed).length >= 4);
+  const counts = said.filter((one) => one.trimmed).map((one) => one.detail?.running_sessions);
+  expect(counts.slice(0, 4)).toEqual([1, 2, undefined, 1]);
+});
