@@ -31,11 +31,11 @@ const MAX_NUMBERS_END = SESSION + 5 * 5 + 1;
 const WIDTHS = new Uint8Array(256).fill(1, 0, 0x80);
 WIDTHS.set([2, 3, 5], 0xcc);
 
-/** The same bytes, for reading words: of the newest chunk. */
-let words: DataView = new DataView(new ArrayBuffer(0));
-let wordsOf: Uint8Array | undefined;
+/** The newest chunk, and the same bytes for reading words. */
+let newest: Uint8Array | undefined;
+let newestWords: DataView = new DataView(new ArrayBuffer(0));
 
-function uint(bytes: Uint8Array, at: number): number {
+function uint(bytes: Uint8Array, words: DataView, at: number): number {
   const first = bytes[at] as number;
   if (first < 0x80) return first;
   if (first === 0xcc) return bytes[at + 1] as number;
@@ -46,7 +46,13 @@ function uint(bytes: Uint8Array, at: number): number {
 const isText = (first: number | undefined): boolean => (first ?? 0) >= 0xa0;
 
 /** Whether `size` bytes at two places are the same. Texts that differ mostly do so near their end. */
-function isSame(bytes: Uint8Array, one: number, other: number, size: number): boolean {
+function isSame(
+  bytes: Uint8Array,
+  words: DataView,
+  one: number,
+  other: number,
+  size: number,
+): boolean {
   let at = size - 4;
   for (; at >= 0; at -= 4) {
     if (words.getUint32(one + at, true) !== words.getUint32(other + at, true)) return false;
@@ -73,12 +79,13 @@ export function takeRun(
 ): number {
   const lastStart = bytes.length - MAX_NUMBERS_END;
   if (from > lastStart || view.bytes !== bytes) return from;
-  if (bytes !== wordsOf) {
-    words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    wordsOf = bytes;
+  if (bytes !== newest) {
+    newestWords = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    newest = bytes;
   }
+  const words = newestWords;
   // The cheapest look first: where sessions take turns, there are no runs.
-  if (uint(bytes, from + SESSION) !== session.session) return from;
+  if (uint(bytes, words, from + SESSION) !== session.session) return from;
   const { last, rate, told } = session;
   if (
     view.seq !== ring.received ||
@@ -136,15 +143,15 @@ export function takeRun(
       words.getUint32(at + SEQ_TAG + 1) * U32_LIMIT + words.getUint32(at + SEQ_TAG + 5);
     const nextUs =
       words.getUint32(at + TIME_TAG + 1) * U32_LIMIT + words.getUint32(at + TIME_TAG + 5);
-    const nextCall = uint(bytes, ofCall);
-    const nextIndex = uint(bytes, ofIndex);
+    const nextCall = uint(bytes, words, ofCall);
+    const nextIndex = uint(bytes, words, ofIndex);
     if (
       nextSeq !== seq + 1 ||
-      uint(bytes, ofSession) !== session.session ||
+      uint(bytes, words, ofSession) !== session.session ||
       nextCall <= call ||
       nextIndex < index ||
       nextIndex > max ||
-      uint(bytes, ofMax) !== max ||
+      uint(bytes, words, ofMax) !== max ||
       nextUs >= untilUs ||
       (hasPercent && nextUs >= dueUs && Math.abs(nextIndex - told.index) * 100 >= max)
     ) {
@@ -153,7 +160,7 @@ export function takeRun(
     if (bytes[ofText] === NIL) {
       if (ofText + 1 !== end) break;
     } else {
-      if (ofText + textSize !== end || !isSame(bytes, ofText, textAt, textSize)) break;
+      if (ofText + textSize !== end || !isSame(bytes, words, ofText, textAt, textSize)) break;
       if (nextCall > textCall) textCall = nextCall;
     }
     if (nextUs > lastCallUs) {
