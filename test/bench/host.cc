@@ -49,7 +49,9 @@ uint64_t Flood(const Module& module, mapisync::ProgressCallback* sink, double se
   while (Seconds(steady_clock::now() - begin).count() < seconds) {
     module.get_status(&status);
     if (status.recorded - status.acknowledged > 20000) {
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      // Where shorter pauses are none, as under Wine, this thread would take a processor from the
+      // others.
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
       continue;
     }
     for (int i = 0; i < 2000; i++) sink->Progress(kText, index++ % kMax, kMax);
