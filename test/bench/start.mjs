@@ -3,7 +3,7 @@
  * only loads pino; and a whole `mapisync status --json`, with and without a daemon, beside Node that does
  * nothing.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../../bin/native.mjs';
@@ -50,6 +50,8 @@ function lay(state, segment, bytes) {
   for (let i = 1; i <= Math.ceil(bytes / SEGMENT_BYTES); i++) {
     copyFileSync(segment, join(journal, `mapisync.${String(i).padStart(6, '0')}.jsonl`));
   }
+  // As after a while: the system would be writing all that while the daemon starts.
+  spawnSync('sync');
 }
 
 const ready = (state, prepare) => async () => {
