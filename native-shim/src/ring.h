@@ -142,8 +142,8 @@ class Ring {
                        std::uint32_t thread = 0) noexcept;
   // The same where the caller knows that size_bytes is in range, and where the seq stands in the
   // body. A part of the caller, in ring_append.h. False if there is no room.
-  bool AppendInline(unsigned char* body, std::size_t size_bytes, std::size_t seq_at, Room room,
-                    std::uint32_t thread) noexcept;
+  inline bool AppendInline(unsigned char* body, std::size_t size_bytes, std::size_t seq_at,
+                           Room room, std::uint32_t thread) noexcept;
   // Appends an `open`, whose session is its own seq. `slot`, if not null, gets that before the
   // record is committed. Returns the seq, 0 if there is no room.
   std::uint64_t AppendOpen(const Stamp& stamp, const Open& open, SessionSlot* slot) noexcept;
@@ -247,22 +247,23 @@ class Ring {
   // Tries to get it. False: prepare again. After a pad too.
   bool Claim(const Attempt& attempt) noexcept;
   // Claim() without the last step, saying where others may go on.
-  bool Win(const Attempt& attempt) noexcept;
-  void MoveTail(const Attempt& attempt) noexcept;
+  inline bool Win(const Attempt& attempt) noexcept;
+  inline void MoveTail(const Attempt& attempt) noexcept;
   // Behind the body, as far as its last unit reaches, must be zeros.
-  void Fill(const Attempt& attempt, const unsigned char* body, std::size_t size_bytes) noexcept;
-  void Commit(const Attempt& attempt) noexcept;
+  inline void Fill(const Attempt& attempt, const unsigned char* body,
+                   std::size_t size_bytes) noexcept;
+  inline void Commit(const Attempt& attempt) noexcept;
   void FillAndCommit(const Attempt& attempt, const unsigned char* body,
                      std::size_t size_bytes) noexcept;
 
  private:
   Place NextOf(Place at, Word word) const noexcept;
   Place Behind(Place at, std::uint32_t units) const noexcept;
-  bool IsRetired(Place at) const noexcept;
+  inline bool IsRetired(Place at) const noexcept;
   void KeepTail(Place to) noexcept;
   Place TailFrom(Place at) const noexcept;
   enum class Look { kReady, kNoRoom, kElsewhere };
-  Look PrepareHere(std::size_t size_bytes, Room room, Attempt* attempt) const noexcept;
+  inline Look PrepareHere(std::size_t size_bytes, Room room, Attempt* attempt) const noexcept;
   bool ReplaceLeftover(Place at, Word ours, Word found) noexcept;
   void GiveBack(Place at, Word ours) noexcept;
   unsigned RecordSlot(SessionSlot* slot, std::uint64_t time_us, std::uint32_t thread) noexcept;

@@ -28,8 +28,8 @@ class Session {
   const SessionSlot* slot() const noexcept { return slot_; }
 
   // Each returns the number of that call in the session, from 1. thread: the calling one.
-  std::uint64_t Progress(std::uint32_t thread, const char16_t* text, std::uint32_t index,
-                         std::uint32_t max) noexcept;
+  inline std::uint64_t Progress(std::uint32_t thread, const char16_t* text, std::uint32_t index,
+                                std::uint32_t max) noexcept;
   std::uint64_t Error(std::uint32_t thread, std::uint32_t hresult, const char16_t* text) noexcept;
   std::uint64_t Done(std::uint32_t thread, std::uint32_t hresult, HandleMatch handle) noexcept;
   // SynchronizeInBackground returned. event_set: *phSyncDoneEvent is not NULL.
