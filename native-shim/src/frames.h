@@ -129,11 +129,10 @@ std::size_t EncodeLost(const Stamp& stamp, const LostCounts& lost, Buffer out) n
 std::size_t EncodeHole(const Stamp& stamp, HoleReason reason, Buffer out) noexcept;
 std::size_t EncodeClock(const Stamp& stamp, std::uint64_t wall_us, Buffer out) noexcept;
 
-// Where the seq, 8 bytes, stands in the body of a sequenced frame that an encoder above made:
-// behind the array's head (one byte, or three from 16 elements on), the kind and the tag.
-inline std::size_t SeqAt(const unsigned char* body) noexcept { return body[0] == 0xdc ? 5 : 3; }
+// Sets the seq in the body of a sequenced frame that an encoder above made.
 inline void PatchSeq(unsigned char* body, std::uint64_t seq) noexcept {
-  StoreBigEndian64(body + SeqAt(body), seq);
+  // Behind the array's head (one byte, or three from 16 elements on), the kind and the tag.
+  StoreBigEndian64(body + (body[0] == 0xdc ? 5 : 3), seq);
 }
 
 // The kind of a body, 0 if it does not begin like a frame.

@@ -66,6 +66,7 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
   // Not as the first thing: its lock waits for all that the call before stored.
   const std::uint64_t call = NextNumber();
   unsigned char* at = body + template_used_;
+  // Five bytes from the 65,536th on.
   if (MAPISYNC_LIKELY(call - 0x10000 <= 0xffffffff - 0x10000)) {
     *at++ = 0xce;
     StoreBigEndian32(at, static_cast<std::uint32_t>(call));
