@@ -699,10 +699,11 @@ void SeveralThreadsRecordEachCallOnce() {
     std::uint64_t session;
     ProgressCall call;
     CHECK(!record.is_hole && DecodeProgress(record.body, record.size_bytes, &session, &call));
-    CHECK(call.call < seen.size() && !seen[call.call]);
+    const auto number = static_cast<std::size_t>(call.call);
+    CHECK(number < seen.size() && !seen[number]);
     CHECK(call.max < kThreads && call.index == next[call.max]);
     if (check::failures > 0) return;
-    seen[call.call] = true;
+    seen[number] = true;
     next[call.max]++;
   }
   for (const std::uint32_t calls : next) CHECK_EQ(calls, kCalls);
