@@ -216,7 +216,12 @@ async function build(mutant, at, producers) {
     ...(HOST_SCHEDULES[by] ? (HOST_SCHEDULES[by].shim ?? []) : EAGER),
     ...mutant.shim,
   ];
-  const { path } = await buildProducer(name, { edits: shimEdits, base: base.folder });
+  // What a header changes is in more objects than one.
+  const touchesHeader = mutant.shim.some(({ file }) => file.endsWith('.h'));
+  const { path } = await buildProducer(name, {
+    edits: shimEdits,
+    base: touchesHeader ? undefined : base.folder,
+  });
   return { dist, producer: path };
 }
 
