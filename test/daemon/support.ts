@@ -245,17 +245,19 @@ export class Script {
   readonly #session: number;
   readonly #calls = { progress: 0, error: 0, done: 0 };
 
-  constructor(firstSeq = 1, store = 'Mailbox') {
+  /** @param agoUs It was opened before its first call: what came between calls is real time, and short. */
+  constructor(firstSeq = 1, store = 'Mailbox', agoUs = 0) {
     this.#seq = firstSeq;
     this.#session = firstSeq;
     this.frames.push({
       kind: 'open',
       ...this.#header(),
+      timeUs: nowUs() - agoUs,
       attach: 1,
       flags: 3,
       provider: 'contoso',
       store,
-      wallUs: Date.now() * 1000,
+      wallUs: Date.now() * 1000 - agoUs,
       callback: 1,
     });
   }
