@@ -318,8 +318,9 @@ export class Journal {
     let bytes = 0;
     for (const old of sized.slice(0, -1)) {
       if ((total <= journalBytes && old.mtimeMs >= oldest) || mustStop()) break;
-      const found = this.#sessionsIn.get(old.segment) ?? sessionsIn(old.path, live);
-      for (const id of live) if (found.has(id)) cut.add(id);
+      const sessions = this.#sessionsIn.get(old.segment);
+      if (!sessions) addSessionsIn(old.path, live, cut);
+      else for (const id of live) if (sessions.has(id)) cut.add(id);
       try {
         await rm(old.path, { force: true });
       } catch {
@@ -451,21 +452,19 @@ const isRunning = ({ event_name, state }: RecordDraft): boolean =>
   event_name === 'snapshot.session' && (state as { ended?: unknown } | undefined)?.ended === null;
 
 /**
- * Which of `live` the records in a segment of an earlier daemon are about; what only a snapshot says is
- * no record.
+ * Adds to `found` which of `live` the records in a segment of an earlier daemon are about; what only a
+ * snapshot says is no record.
  */
-function sessionsIn(path: string, live: ReadonlySet<string>): ReadonlySet<string> {
-  const found = new Set<string>();
-  if (live.size === 0) return found;
+function addSessionsIn(path: string, live: ReadonlySet<string>, found: Set<string>): void {
+  if (live.size === found.size) return;
   // Line by line: with a segment as one text a journal at its limit took a quarter fewer errors.
   for (const { line } of readLines(path)) {
     if (line.includes('"event_name":"snapshot.')) continue;
     const id = /"span_id":"([0-9a-f]{16})"/.exec(line)?.[1];
     if (id === undefined || !live.has(id)) continue;
     found.add(id);
-    if (live.size === found.size) break;
+    if (live.size === found.size) return;
   }
-  return found;
 }
 
 /** `segment:offset` and a newline are shorter. */

@@ -72,8 +72,8 @@ void Callback::Abandon() noexcept {
 
 bool Callback::Record(Ring* ring, const Recorder* recorder, const Open& open) noexcept {
   has_session_ = session_.Open(ring, recorder, open);
-  if (has_session_) state_.fetch_or(kRecording, std::memory_order_relaxed);
   if (!has_session_) return false;
+  state_.fetch_or(kRecording, std::memory_order_relaxed);
   live[session_.slot() - &ring->session(0)].store(this, std::memory_order_release);
   return true;
 }
@@ -156,7 +156,8 @@ void Callback::TakeBack() noexcept {
 }
 
 void Callback::NoteBorrowed(const char* method) noexcept {
-  const unsigned char before = state_.fetch_and(kRecording, std::memory_order_relaxed);
+  const unsigned char before =
+      state_.fetch_and(static_cast<unsigned char>(~kBorrowed), std::memory_order_relaxed);
   if ((before & kBorrowed) == 0 || owned_.load(std::memory_order_relaxed) != 1) return;
   if (has_session_) session_.Note(Literal("borrowed"), Literal(method));
 }
@@ -170,7 +171,7 @@ void Callback::BecomeHusk() noexcept {
         break;
       }
     }
-    state_.fetch_and(kBorrowed, std::memory_order_relaxed);
+    state_.fetch_and(static_cast<unsigned char>(~kRecording), std::memory_order_relaxed);
     session_.Close();
   }
   ProgressCallback* const inner = settings_.inner;
@@ -183,8 +184,13 @@ void Callback::BecomeHusk() noexcept {
   if (oldest != nullptr) oldest->Abandon();
 }
 
-// Whether there is an open session, where a call did not find kRecording alone.
-MAPISYNC_RARE bool Callback::MayRecord(const char* method) noexcept {
+// Whether there is an open session, for a call of that method.
+MAPISYNC_INLINE bool Callback::MayRecord(const char* method) noexcept {
+  return MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) ||
+         LookCloser(method);
+}
+
+MAPISYNC_RARE bool Callback::LookCloser(const char* method) noexcept {
   const unsigned char state = state_.load(std::memory_order_relaxed);
   if (state & kBorrowed) NoteBorrowed(method);
   if (state & kRecording) return true;
@@ -221,8 +227,7 @@ Hresult Callback::Progress(const char16_t* text, std::uint32_t index,
   const std::uint32_t thread = ThreadId();
   Hazard* const hazard = GoInside(thread);
   std::uint64_t call = 0;
-  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) ||
-      MayRecord("Progress")) {
+  if (MayRecord("Progress")) {
     call = session_.Progress(thread, text, index, index_max);
   }
   const Hresult result = Forward(thread, Method::kProgress, call, [&]() noexcept {
@@ -236,7 +241,7 @@ Hresult Callback::Error(Hresult error, const char16_t* text) noexcept {
   const std::uint32_t thread = ThreadId();
   Hazard* const hazard = GoInside(thread);
   std::uint64_t call = 0;
-  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) || MayRecord("Error")) {
+  if (MayRecord("Error")) {
     call = session_.Error(thread, static_cast<std::uint32_t>(error), text);
   }
   const Hresult result = Forward(thread, Method::kError, call,
@@ -249,7 +254,7 @@ Hresult Callback::Done(void* thread_done_event, Hresult done) noexcept {
   const std::uint32_t thread = ThreadId();
   Hazard* const hazard = GoInside(thread);
   std::uint64_t call = 0;
-  if (MAPISYNC_LIKELY(state_.load(std::memory_order_relaxed) == kRecording) || MayRecord("Done")) {
+  if (MayRecord("Done")) {
     call = session_.Done(thread, static_cast<std::uint32_t>(done), Match(thread_done_event));
   }
   const Hresult result = Forward(thread, Method::kDone, call, [&]() noexcept {

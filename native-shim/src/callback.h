@@ -94,6 +94,7 @@ class Callback final : public ProgressCallback {
   void NoteOnce(std::atomic<bool>* noted, Text key, Text value) noexcept;
   void BecomeHusk() noexcept;
   bool MayRecord(const char* method) noexcept;
+  bool LookCloser(const char* method) noexcept;
   HandleMatch Match(const void* handle) const noexcept;
   template <typename Call>
   Hresult Forward(std::uint32_t thread, Method method, std::uint64_t call, Call&& inner) noexcept;

@@ -253,6 +253,7 @@ class Ring {
   inline void Fill(const Attempt& attempt, const unsigned char* body,
                    std::size_t size_bytes) noexcept;
   inline void Commit(const Attempt& attempt) noexcept;
+  // Both, for whoever needs no step between.
   void FillAndCommit(const Attempt& attempt, const unsigned char* body,
                      std::size_t size_bytes) noexcept;
 

@@ -4,6 +4,7 @@
 
 #include "msgpack_writer.h"
 #include "platform.h"
+#include "recorder.h"
 #include "session_progress.h"
 
 namespace mapisync {
@@ -54,8 +55,8 @@ MAPISYNC_NOINLINE std::uint64_t Session::MergeProgress(std::uint64_t call, std::
   return call;
 }
 
-// What Progress() leaves: long texts, and numbers with another size than the last one. Apart, since
-// the room that it needs on the stack is better not touched by others.
+// What Progress() leaves: long texts, those with lone surrogates, and numbers from 2^32 on.
+// Apart, since the room that it needs on the stack is better not touched by others.
 MAPISYNC_RARE std::uint64_t Session::RecordAnyProgress(std::uint32_t thread, std::uint64_t call,
                                                        const char16_t* text, std::uint32_t index,
                                                        std::uint32_t max) noexcept {

@@ -53,7 +53,6 @@ class Session {
   static constexpr std::uint32_t kTemplateBytes = 40;
 
   bool Usable() const noexcept { return usable_->load(std::memory_order_relaxed); }
-  std::uint64_t NextNumber() noexcept { return slot_->Count(SessionSlot::kProgress); }
   std::uint64_t RecordAnyProgress(std::uint32_t thread, std::uint64_t call, const char16_t* text,
                                   std::uint32_t index, std::uint32_t max) noexcept;
   std::uint64_t MergeProgress(std::uint64_t call, std::uint32_t index, std::uint32_t max,

@@ -7,8 +7,6 @@
 #include <cstring>
 
 #include "big_endian.h"
-#include "msgpack_writer.h"
-#include "recorder.h"
 #include "ring_append.h"
 #include "session.h"
 #include "utf8.h"
@@ -64,7 +62,7 @@ MAPISYNC_INLINE std::uint64_t Session::Progress(std::uint32_t thread, const char
   StoreBigEndian64(body + kTemplateTimeAt, ring_->CachedNowUs());
   StoreBigEndian32(body + kTemplateThreadAt, thread);
   // Not as the first thing: its lock waits for all that the call before stored.
-  const std::uint64_t call = NextNumber();
+  const std::uint64_t call = slot_->Count(SessionSlot::kProgress);
   unsigned char* at = body + template_used_;
   // Five bytes from the 65,536th on.
   if (MAPISYNC_LIKELY(call - 0x10000 <= 0xffffffff - 0x10000)) {
