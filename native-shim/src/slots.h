@@ -55,7 +55,7 @@ class SessionSlot {
 
   // A call that became no record of its own: writes it down as the newest, counts it as merged and
   // marks the slot for the worker. Never waits: where two threads write at once, one of the two
-  // texts is not kept.
+  // texts may not be kept.
   void Merge(const ProgressCall& call) noexcept;
   // Worker. The same without counting, if the slot is that session's and the call is newer than
   // what it has: for a `progress` that leaves the ring.
@@ -94,6 +94,8 @@ class SessionSlot {
   Inner inner_[kMethodCount];
   std::atomic<std::uint32_t> writer_;  // 1 while somebody writes a copy.
   std::atomic<std::uint32_t> whole_;   // The copy to read: 0 none, 1, 2.
+  // Merged calls of threads that did not get the writer flag. Who has it adds to kMerged, alone.
+  std::atomic<std::uint64_t> merged_without_flag_;
   alignas(64) Copy copy1_;
   alignas(64) Copy copy2_;
 };

@@ -47,9 +47,11 @@ struct Golden {
     ring.Claim(stopped);
     AppendError(second, 1, 0x80040119, nullptr);
     Progress(second, 1, "語");
-    // Calls that found no room of their own.
+    // Calls that found no room of their own, one while somebody wrote the newest down.
     slot_of(second).Count(SessionSlot::kProgress, 2);
-    slot_of(second).Count(SessionSlot::kMerged);
+    slot_of(second).TryLock();
+    slot_of(second).Merge({2, 5800000, 20, 300, 0, {}});
+    slot_of(second).Unlock();
     slot_of(second).Merge({3, 5900000, 30, 300, kMarkReplaced, {"merged \xef\xbf\xbd", 10}});
     slot_of(second).Count(SessionSlot::kLost, 2);
     slot_of(first).CountInner(Method::kProgress, 70);

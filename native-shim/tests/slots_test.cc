@@ -60,6 +60,10 @@ void ClaimsEachOnce() {
   CHECK(t.ring.ClaimSession() == nullptr);
   slots[7]->SetSession(70, 71);
   slots[7]->Merge(Call(5, "old"));
+  slots[7]->TryLock();
+  slots[7]->Merge(Call(6, "beside a writer"));
+  slots[7]->Unlock();
+  CHECK_EQ(slots[7]->counters().merged, std::uint64_t{2});
   slots[7]->Count(SessionSlot::kErrors, 9);
   slots[7]->SetState(SessionSlot::kFree);
   SessionSlot* const again = t.ring.ClaimSession();
@@ -267,6 +271,27 @@ void AddsUpTimeInside() {
   CHECK_EQ(again->counters().inner_us + again->counters().inner_max_us, std::uint64_t{0});
 }
 
+// However long one writes, and however many others merge.
+void CountsEachCallBesideAWriter() {
+  constexpr int kThreads = 3;
+  constexpr std::uint64_t kEach = 20000;
+  TestRing t(4096);
+  SessionSlot& slot = *OpenSession(t.ring);
+  CHECK(slot.TryLock());
+  std::atomic<int> arrived{0};
+  std::vector<std::thread> threads;
+  for (int id = 0; id < kThreads; id++) {
+    threads.emplace_back([&] {
+      arrived++;
+      while (arrived < kThreads) std::this_thread::yield();
+      for (std::uint64_t i = 1; i <= kEach; i++) slot.Merge(Call(i, "x"));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  slot.Unlock();
+  CHECK_EQ(slot.counters().merged, kThreads * kEach);
+}
+
 // Threads merge while a reader reads: it must never see half of one call and half of another.
 void ReadersSeeWholeCalls() {
   constexpr int kThreads = 3;
@@ -325,6 +350,7 @@ int main() {
       {"a slot keeps the newest call of its session", mapisync::KeepsTheNewestCall},
       {"a slot cuts its text at a character", mapisync::CutsItsTextAtACharacter},
       {"Merge() never waits for a writer, and counts", mapisync::NeverWaitsForAWriter},
+      {"beside a writer each merged call counts", mapisync::CountsEachCallBesideAWriter},
       {"RecordSlots() records merged calls below the watermark",
        mapisync::RecordsMergedCallsBelowTheWatermark},
       {"CloseSession() records merged calls before the close", mapisync::ClosesWithWhatWasMerged},

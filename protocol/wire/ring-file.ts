@@ -234,7 +234,7 @@ class RingFile {
       // A claimed one without a session never got its `open` recorded.
       if (state === 0 || (state === SLOT_STATE.claimed && session === 0)) continue;
       const timeUs = this.#u64(at + 16);
-      const counters = this.#counters(at + 24);
+      const counters = this.#counters(at);
       const isKnown = state <= SLOT_STATE.closing && session > 0;
       if (!isKnown || counters === undefined || !isSafe(session, timeUs)) {
         ignored += 1;
@@ -310,10 +310,11 @@ class RingFile {
     return { state: low & 3, size: (low >>> 2) & 0x3fff, seq };
   }
 
-  #counters(at: number): { counters: Counters; innerTimes: InnerTimes } | undefined {
-    const values = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((n) => this.#u64(at + n * 8));
-    if (!isSafe(...values)) return undefined;
-    const [progress = 0, errors = 0, dones = 0, merged = 0, lost = 0, ...times] = values;
+  #counters(slot: number): { counters: Counters; innerTimes: InnerTimes } | undefined {
+    const values = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((n) => this.#u64(slot + 24 + n * 8));
+    const [progress = 0, errors = 0, dones = 0, withFlag = 0, lost = 0, ...times] = values;
+    const merged = withFlag + this.#u64(slot + 120);
+    if (!isSafe(...values, merged)) return undefined;
     const [progressUs = 0, progressMaxUs = 0, errorUs = 0, errorMaxUs = 0] = times;
     const [doneUs = 0, doneMaxUs = 0] = times.slice(4);
     const innerUs = progressUs + errorUs + doneUs;
