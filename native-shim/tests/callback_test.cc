@@ -1,19 +1,14 @@
-// Drives tee and sink through their vtables, with an inner callback of the test's behind them.
-#include "callback.h"
-
-#include <algorithm>
+// Drives tee and sink through their vtables: what they answer, pass on and close, and when.
 #include <atomic>
-#include <cstdlib>
-#include <mutex>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "check.h"
+#include "callback_fixture.h"
 #include "hazards.h"
 #include "platform.h"
-#include "test_ring.h"
-#include "utf8.h"
+#include "processor.h"
 
 #ifdef _WIN32
 #include <windows.h>
@@ -21,112 +16,6 @@
 
 namespace mapisync {
 namespace {
-
-constexpr Hresult kFail = static_cast<Hresult>(0x80004005);
-
-// Kinds of all records, by name, in order.
-std::string Kinds(const TestRing& t) {
-  static const char* const kNames[] = {
-      "?",         "hello",    "slot", "open",  "progress", "error", "done", "inner", "blocked",
-      "unblocked", "returned", "note", "close", "merged",   "lost",  "hole", "clock"};
-  RingScan scan(t.memory.get(), t.size_bytes, true);
-  ScannedRecord record;
-  std::string kinds;
-  while (scan.Next(&record)) {
-    if (!kinds.empty()) kinds += ' ';
-    kinds += record.is_hole ? "hole" : kNames[KindOf(record.body, record.size_bytes)];
-  }
-  return kinds;
-}
-
-// The body of the n-th record of a kind, from 0.
-std::string BodyOf(const TestRing& t, Kind kind, int n = 0) {
-  RingScan scan(t.memory.get(), t.size_bytes, true);
-  ScannedRecord record;
-  while (scan.Next(&record)) {
-    if (KindOf(record.body, record.size_bytes) != static_cast<unsigned>(kind) || n-- > 0) continue;
-    return std::string(reinterpret_cast<const char*>(record.body), record.size_bytes);
-  }
-  return "none";
-}
-
-// The elements behind seq, time, thread and session, as encoded; all sessions here have one byte.
-std::string Elements(const TestRing& t, Kind kind, int n = 0) {
-  const std::string body = BodyOf(t, kind, n);
-  const std::size_t header = !body.empty() && body[0] == '\xdc' ? 28 : 26;
-  return body.size() > header ? body.substr(header) : body;
-}
-
-// A number in the header of a body, by its offset behind an array of less than 16.
-std::uint64_t HeaderNumber(const std::string& body, std::size_t at, int bytes) {
-  if (body[0] == '\xdc') at += 2;
-  std::uint64_t value = 0;
-  while (bytes-- > 0) value = value << 8 | static_cast<unsigned char>(body[at++]);
-  return value;
-}
-
-// Outlook's callback. Counts, and does what a test wants in the middle of a call.
-class Inner final : public ProgressCallback {
- public:
-  Hresult MAPISYNC_CALL QueryInterface(const Guid&, void** object) noexcept override {
-    queries++;
-    *object = nullptr;
-    return kNoInterface;
-  }
-  std::uint32_t MAPISYNC_CALL AddRef() noexcept override { return ++refs; }
-  std::uint32_t MAPISYNC_CALL Release() noexcept override { return --refs; }
-  Hresult MAPISYNC_CALL Progress(const char16_t* text, std::uint32_t index,
-                                 std::uint32_t max) noexcept override {
-    return Called("progress " + std::to_string(index) + "/" + std::to_string(max), text, nullptr);
-  }
-  Hresult MAPISYNC_CALL Error(Hresult error, const char16_t* text) noexcept override {
-    return Called("error " + std::to_string(error), text, nullptr);
-  }
-  Hresult MAPISYNC_CALL Done(void* event, Hresult done) noexcept override {
-    return Called("done " + std::to_string(done), nullptr, event);
-  }
-  Hresult Called(const std::string& what, const char16_t* text, void* event) {
-    mutex.lock();
-    last = what;
-    last_text = text;
-    last_event = event;
-    thread = std::this_thread::get_id();
-    mutex.unlock();
-    if (during != nullptr) during(context);
-    return result;
-  }
-
-  std::atomic<std::uint32_t> refs{1};
-  int queries = 0;
-  std::mutex mutex;  // Guards the next four.
-  std::string last;
-  const char16_t* last_text = nullptr;
-  void* last_event = nullptr;
-  std::thread::id thread;
-  Hresult result = kOk;
-  void (*during)(void*) = nullptr;
-  void* context = nullptr;
-};
-
-struct Fixture {
-  explicit Fixture(bool tee = true, void* const* event = nullptr, bool close = false,
-                   std::uint32_t data_bytes = 65536)
-      : t(data_bytes) {
-    Callback::Settings settings;
-    if (tee) settings.inner = &inner;
-    settings.sync_done_event = event;
-    settings.close_done_event = close;
-    callback = Callback::Create(settings);
-    const Open open = {tee ? Attach::kTee : Attach::kSink, false, 0, {}, {}, 0, tee};
-    CHECK(callback->Record(&t.ring, nullptr, open));
-    object = callback;
-  }
-
-  TestRing t;
-  Inner inner;
-  Callback* callback;
-  ProgressCallback* object;  // What a provider has.
-};
 
 void AnswersTwoInterfaces() {
   Fixture f;
@@ -175,135 +64,6 @@ void PassesCallsOn() {
   f.object->Release();
 }
 
-void RecordsCalls() {
-  Fixture f;
-  f.object->Progress(u"Inbox", 5, 300);
-  f.object->Progress(nullptr, 0xffffffff, 0);
-  f.object->Progress(u"", 0, 0);
-  f.object->Error(kFail, nullptr);
-  f.object->Error(kOk, u"語");
-  f.object->Done(nullptr, Hresult{0});
-  f.object->Done(nullptr, kFail);
-  f.object->Progress(u"after", 1, 2);
-  f.object->Release();
-  CHECK_EQ(Kinds(f.t),
-           std::string("open progress progress progress error error done done progress close"));
-  CHECK_EQ(Elements(f.t, Kind::kProgress, 0), std::string("\x01\x05\xcd\x01\x2c\x00\xa5Inbox", 12));
-  CHECK_EQ(Elements(f.t, Kind::kProgress, 1),
-           std::string("\x02\xce\xff\xff\xff\xff\x00\x00\xc0", 9));
-  CHECK_EQ(Elements(f.t, Kind::kProgress, 2), std::string("\x03\x00\x00\x00\xa0", 5));
-  CHECK_EQ(Elements(f.t, Kind::kProgress, 3), std::string("\x04\x01\x02\x00\xa5"
-                                                          "after",
-                                                          10));
-  CHECK_EQ(Elements(f.t, Kind::kError, 0), std::string("\x01\xce\x80\x00\x40\x05\x00\xc0", 8));
-  CHECK_EQ(Elements(f.t, Kind::kError, 1), std::string("\x02\x00\x00\xa3\xe8\xaa\x9e", 7));
-  CHECK_EQ(Elements(f.t, Kind::kDone, 0), std::string("\x01\x00\x00", 3));
-  CHECK_EQ(Elements(f.t, Kind::kDone, 1), std::string("\x02\xce\x80\x00\x40\x05\x00", 7));
-  const std::string close = Elements(f.t, Kind::kClose);
-  CHECK_EQ(close.substr(0, 5), std::string("\x04\x02\x02\x00\x00", 5));
-}
-
-// A text of so many units and how it comes out: with a character of two bytes in it, and a lone
-// surrogate, which becomes one of three, if asked for.
-std::u16string TextOf(std::uint32_t units, bool with_lone, std::string* utf8) {
-  std::u16string text;
-  utf8->clear();
-  for (std::uint32_t i = 0; i < units; i++) {
-    if (with_lone && i == units / 3) {
-      text += char16_t{0xd800};
-      *utf8 += "\xef\xbf\xbd";
-    } else if (units % 5 == 0 && i == units / 2) {
-      text += u'é';
-      *utf8 += "\xc3\xa9";
-    } else {
-      text += static_cast<char16_t>(u'a' + i % 26);
-      *utf8 += static_cast<char>('a' + i % 26);
-    }
-  }
-  return text;
-}
-
-// What the quick way makes must be what the plain encoder makes.
-void EncodesEveryLengthAlike() {
-  for (std::uint32_t n = 0; n < 1200; n++) {
-    const std::uint32_t length = n / 2;
-    const bool with_lone = n % 2 == 1 && length > 8;
-    Fixture f(false);
-    std::string wanted;
-    std::u16string text = TextOf(length, with_lone, &wanted);
-    text += char16_t{0} + std::u16string(16, u'Z');
-    f.object->Progress(u"A thread's first call looks for the tail.", 1, 2);
-    f.object->Progress(text.c_str(), length, 70000);
-    const std::string body = BodyOf(f.t, Kind::kProgress, 1);
-    const auto* bytes = reinterpret_cast<const unsigned char*>(body.data());
-    CHECK(IsSequenced(bytes, body.size(), 3));
-    std::uint64_t session;
-    ProgressCall call;
-    CHECK(DecodeProgress(bytes, body.size(), &session, &call));
-    CHECK_EQ(call.index, length);
-    CHECK_EQ(call.max, 70000u);
-    CHECK_EQ(call.marks, with_lone ? kMarkReplaced : 0u);
-    CHECK_EQ(std::string(call.text.data, call.text.size_bytes), wanted);
-    std::vector<unsigned char> again(body.size());
-    CHECK_EQ(EncodeProgress({3, 0, ThreadId(), session}, call, {again.data(), again.size()}),
-             body.size());
-    CHECK(std::memcmp(again.data(), bytes, body.size()) == 0);
-    // Nothing of what stood behind the text, here or on the stack.
-    const unsigned char* const start = f.t.memory.get();
-    const unsigned char* const end = start + f.t.size_bytes;
-    const auto* behind = std::search(start, end, bytes, bytes + body.size());
-    behind += body.size();
-    CHECK(std::all_of(behind, end, [](unsigned char byte) { return byte == 0; }));
-    f.object->Release();
-    if (check::failures > 0) return;
-  }
-}
-
-// Where the number of a call takes more bytes than the one before, and behind that.
-void EncodesEveryNumberAlike() {
-  constexpr std::uint64_t kStarts[] = {0, 125, 253, 65533, 4294967293};
-  for (const std::uint64_t start : kStarts) {
-    Fixture f(false);
-    f.t.ring.session(0).Count(SessionSlot::kProgress, start);
-    for (int n = 0; n < 6; n++) {
-      f.object->Progress(n % 3 == 2 ? nullptr : u"x", 1000, 200);
-      const std::string body = BodyOf(f.t, Kind::kProgress, n);
-      const auto* bytes = reinterpret_cast<const unsigned char*>(body.data());
-      std::uint64_t session;
-      ProgressCall call;
-      CHECK(DecodeProgress(bytes, body.size(), &session, &call));
-      CHECK_EQ(call.call, start + static_cast<std::uint64_t>(n) + 1);
-      CHECK_EQ(call.index, 1000u);
-      CHECK_EQ(call.max, 200u);
-      CHECK_EQ(call.text.data == nullptr, n % 3 == 2);
-      std::vector<unsigned char> again(body.size());
-      const Stamp stamp = {static_cast<std::uint64_t>(n) + 2, 0, ThreadId(), session};
-      CHECK_EQ(EncodeProgress(stamp, call, {again.data(), again.size()}), body.size());
-      CHECK(std::memcmp(again.data(), bytes, body.size()) == 0);
-    }
-    f.object->Release();
-  }
-}
-
-void CutsLongTexts() {
-  Fixture f(false);
-  const std::u16string longest(kMaxTextUnits, u'語');
-  f.object->Progress(longest.c_str(), 1, 2);
-  f.object->Progress((longest + u"!").c_str(), 1, 2);
-  f.object->Error(kFail, (longest + u"!").c_str());
-  for (int n = 0; n < 2; n++) {
-    const std::string body = BodyOf(f.t, Kind::kProgress, n);
-    std::uint64_t session;
-    ProgressCall call;
-    CHECK(DecodeProgress(reinterpret_cast<const unsigned char*>(body.data()), body.size(), &session,
-                         &call));
-    CHECK_EQ(call.marks, n == 0 ? 0u : kMarkCut);
-    CHECK_EQ(call.text.size_bytes, kMaxTextBytes);
-  }
-  CHECK_EQ(Elements(f.t, Kind::kError)[6], static_cast<char>(kMarkCut));
-  f.object->Release();
-}
-
 void ReportsFailedInnerCalls() {
   Fixture f;
   f.inner.result = kFail;
@@ -343,25 +103,6 @@ void TimesInnerCallsByTheQuickClock() {
   const Counters counters = f.callback->session().slot()->counters();
   CHECK(counters.inner_us + 100 >= 20000 && counters.inner_us <= passed_us + 100);
   CHECK(counters.inner_max_us + 100 >= 5000 && counters.inner_max_us <= passed_us);
-  f.object->Release();
-}
-
-void RecordsCarryTimeAndThread() {
-  Fixture f;
-  f.inner.result = kFail;
-  const std::uint64_t cached_us = f.t.ring.CachedNowUs();
-  const std::uint64_t before_us = NowUs();
-  f.object->Progress(u"x", 1, 2);
-  f.object->Error(kFail, u"x");
-  f.object->Done(nullptr, kOk);
-  const std::uint64_t after_us = NowUs();
-  for (const Kind kind : {Kind::kProgress, Kind::kError, Kind::kDone, Kind::kInner}) {
-    const std::string body = BodyOf(f.t, kind);
-    const std::uint64_t time_us = HeaderNumber(body, 12, 8);
-    CHECK(kind == Kind::kProgress ? time_us == cached_us
-                                  : time_us >= before_us && time_us <= after_us);
-    CHECK_EQ(HeaderNumber(body, 21, 4), std::uint64_t{ThreadId()});
-  }
   f.object->Release();
 }
 
@@ -643,88 +384,6 @@ void AFullRingChangesNothing() {
   CHECK_EQ(f.t.ring.session(0).state(), SessionSlot::kClosing);
 }
 
-void WhatIsMergedIsKeptAsTheNewest() {
-  Fixture f(false, nullptr, false, 4096);
-  while (Append(f.t.ring, 30) != 0) {
-  }
-  f.t.ring.SetCachedNowUs(7000000);
-  const SessionSlot& slot = *f.callback->session().slot();
-  NewestCall newest;
-  for (std::uint32_t n = 0; n < 1200; n++) {
-    const std::uint32_t length = n / 2;
-    const bool with_lone = n % 2 == 1 && length > 8;
-    std::string wanted;
-    f.object->Progress(TextOf(length, with_lone, &wanted).c_str(), n, 70000);
-    slot.ReadNewest(&newest);
-    CHECK_EQ(newest.call.call, std::uint64_t{n} + 1);
-    CHECK_EQ(newest.call.time_us, std::uint64_t{7000000});
-    CHECK_EQ(newest.call.index, n);
-    CHECK_EQ(newest.call.max, 70000u);
-    CHECK_EQ(newest.call.marks, with_lone ? kMarkReplaced : 0u);
-    const auto bytes = static_cast<std::uint32_t>(wanted.size());
-    const Text cut = CutUtf8({wanted.data(), bytes}, kMaxSlotTextBytes);
-    CHECK_EQ(std::string(newest.call.text.data, newest.call.text.size_bytes),
-             std::string(cut.data, cut.size_bytes));
-    if (check::failures > 0) break;
-  }
-  f.object->Progress(nullptr, 1, 2);
-  slot.ReadNewest(&newest);
-  CHECK_EQ(newest.call.index, 1u);
-  CHECK(newest.call.text.data == nullptr);
-  f.object->Release();
-}
-
-// Threads that take each other's places lose no call, and record none twice.
-void SeveralThreadsRecordEachCallOnce() {
-  constexpr std::uint32_t kThreads = 4;
-  constexpr std::uint32_t kCalls = 5000;
-  Fixture f(false, nullptr, false, kThreads * kCalls * 64);
-  std::atomic<std::uint32_t> ready{0};
-  std::vector<std::thread> threads;
-  for (std::uint32_t id = 0; id < kThreads; id++) {
-    threads.emplace_back([&f, &ready, id] {
-      ready++;
-      while (ready < kThreads) {
-      }
-      for (std::uint32_t i = 0; i < kCalls; i++) f.object->Progress(u"x", i, id);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  std::vector<std::uint32_t> next(kThreads);
-  std::vector<bool> seen(kThreads * kCalls + 1);
-  RingScan scan(f.t.memory.get(), f.t.size_bytes, true);
-  ScannedRecord record;
-  CHECK(scan.Next(&record));  // `open`
-  while (scan.Next(&record)) {
-    std::uint64_t session;
-    ProgressCall call;
-    CHECK(!record.is_hole && DecodeProgress(record.body, record.size_bytes, &session, &call));
-    const auto number = static_cast<std::size_t>(call.call);
-    CHECK(number < seen.size() && !seen[number]);
-    CHECK(call.max < kThreads && call.index == next[call.max]);
-    if (check::failures > 0) return;
-    seen[number] = true;
-    next[call.max]++;
-  }
-  for (const std::uint32_t calls : next) CHECK_EQ(calls, kCalls);
-  f.object->Release();
-}
-
-void AboveTheWatermarkProgressIsMerged() {
-  Fixture f(false, nullptr, false, 4096);
-  while (Append(f.t.ring, 200, Room::kProgress) != 0) {
-  }
-  while (Append(f.t.ring, 30, Room::kProgress) != 0) {
-  }
-  const std::uint64_t before = f.t.ring.recorded();
-  f.object->Progress(u"merged", 7, 9);
-  CHECK_EQ(f.t.ring.recorded(), before);
-  f.object->Error(kFail, u"not merged");
-  CHECK_EQ(f.t.ring.recorded(), before + 1);
-  f.object->Release();
-  CHECK_EQ(f.t.ring.recorded(), before + 3);  // `merged` and `close`.
-}
-
 void WithoutASlotNothingIsRecorded() {
   TestRing t(65536);
   for (std::uint32_t i = 0; i < kMaxSessionsPerRing; i++) t.ring.ClaimSession();
@@ -766,14 +425,9 @@ int main() {
       {"QueryInterface() answers two interfaces and notes one other",
        mapisync::AnswersTwoInterfaces},
       {"calls are passed on, and results come back, bit for bit", mapisync::PassesCallsOn},
-      {"each call is a record", mapisync::RecordsCalls},
-      {"texts of every length are encoded alike", mapisync::EncodesEveryLengthAlike},
-      {"numbers of every size are encoded alike", mapisync::EncodesEveryNumberAlike},
-      {"long texts are cut and marked", mapisync::CutsLongTexts},
       {"an inner call that fails is reported", mapisync::ReportsFailedInnerCalls},
       {"an inner call that is slow is reported", mapisync::ReportsSlowInnerCalls},
       {"times inner calls by the quick clock", mapisync::TimesInnerCallsByTheQuickClock},
-      {"records carry time and thread", mapisync::RecordsCarryTimeAndThread},
       {"takes no time where the clock steps back", mapisync::TakesNoTimeWhereTheClockStepsBack},
       {"a call is recorded before the inner one", mapisync::RecordsBeforeItCalls},
       {"a blocked call says when it comes out", mapisync::SaysWhenABlockedCallComesOut},
@@ -790,9 +444,6 @@ int main() {
        mapisync::ClosesAHandleOnlyIfAsked},
       {"a sink always returns S_OK", mapisync::ASinkAlwaysSaysOk},
       {"a full ring changes no result, and all is counted", mapisync::AFullRingChangesNothing},
-      {"above the watermark Progress is merged", mapisync::AboveTheWatermarkProgressIsMerged},
-      {"what is merged is kept as the newest", mapisync::WhatIsMergedIsKeptAsTheNewest},
-      {"several threads record each call once", mapisync::SeveralThreadsRecordEachCallOnce},
       {"without a slot nothing is recorded", mapisync::WithoutASlotNothingIsRecorded},
       {"Find() knows only live objects", mapisync::FindsItsObjects},
       {"without a hazard a call holds a reference", mapisync::HoldsReferencesWithoutAHazard},
