@@ -7,7 +7,7 @@ let isEarly = false;
 export function collectEarly(): void {
   isEarly = true;
   setFlagsFromString('--semi-space-growth-factor=1');
-  setFlagsFromString('--heap-growing-percent=40');
+  setFlagsFromString('--heap-growing-percent=30');
 }
 
 /**
