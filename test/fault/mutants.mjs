@@ -193,7 +193,7 @@ export const MUTANTS = [
     ...shim(
       'session.cc',
       'Must(body, size, Loss::kError, thread);',
-      'if (call % 64 != 63) Must(body, size, Loss::kError, thread);',
+      'if (now_us % 64 != 63) Must(body, size, Loss::kError, thread);',
     ),
     by: 'random',
   },
