@@ -52,9 +52,13 @@ export class JournalBatch {
     return this.#buffer;
   }
 
-  /** @param text With its newline. @returns its bytes. */
-  add(text: string): number {
-    const bytes = Buffer.byteLength(text);
+  /**
+   * @param text With its newline.
+   * @param isPlain Whether it is known that each of its units is a byte.
+   * @returns its bytes.
+   */
+  add(text: string, isPlain: boolean): number {
+    const bytes = isPlain ? text.length : Buffer.byteLength(text);
     const end = this.#size + bytes;
     if (end > this.#buffer.length) this.#grow(end);
     this.#buffer.write(text, this.#size, bytes === text.length ? 'latin1' : 'utf8');

@@ -147,7 +147,7 @@ export class Journal {
     const batch = this.#lastBatch();
     const { lines, onRecord } = this.#options;
     for (const draft of drafts) {
-      const bytes = batch.add(lines.line(draft));
+      const bytes = batch.add(lines.line(draft), lines.isPlain);
       this.#plannedBytes += bytes;
       this.#backlogBytes += bytes;
       if (draft.span_id !== undefined) this.#plannedSessions.add(draft.span_id);
@@ -191,7 +191,7 @@ export class Journal {
     const running = new Set<string>();
     const { lines } = this.#options;
     for (const draft of this.#options.snapshot()) {
-      snapshot.add(lines.line(draft));
+      snapshot.add(lines.line(draft), lines.isPlain);
       if (isRunning(draft) && draft.span_id !== undefined) running.add(draft.span_id);
     }
     const bytes = snapshot.size;

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { LineMaker } from '../../daemon/journal-lines.ts';
 import { finishRecord, toLine } from '../../protocol/records/line.ts';
 import type { RecordDraft } from '../../protocol/records/record.ts';
+import table from '../../protocol/session/hresult-table.json' with { type: 'json' };
 import { recordsOf } from '../../protocol/session/recorded.ts';
 import { applyFrame, openSession, type SessionFrame } from '../../protocol/session/session.ts';
 import type { Open } from '../../protocol/wire/frames.ts';
@@ -12,12 +13,15 @@ import { readRecording } from '../../protocol/wire/recording.ts';
 import { ORIGIN, Script } from '../protocol/session/script.ts';
 
 const service = { name: 'mapisync', version: '0.1.0', instance_id: 'test' };
-const host = 'bench';
 
-/** @returns the names that stand in the lines. */
-function hold(drafts: readonly RecordDraft[]): Set<string> {
+/** @returns the names that stand in the lines, and how many lines were said to be plain. */
+function hold(
+  drafts: readonly RecordDraft[],
+  host = 'bench',
+): { names: Set<string>; plain: number } {
   const maker = new LineMaker({ service, host });
   const names = new Set<string>();
+  let plain = 0;
   for (const [at, draft] of drafts.entries()) {
     const before = structuredClone(draft);
     const line = maker.line(draft);
@@ -30,9 +34,13 @@ function hold(drafts: readonly RecordDraft[]): Set<string> {
     );
     // Nothing that becomes something else in the file.
     expect(Buffer.from(line).toString()).toBe(line);
+    if (maker.isPlain) {
+      expect(line).toMatch(/^[ -~]+\n$/);
+      plain += 1;
+    }
     for (const name of Object.keys(JSON.parse(line))) names.add(name);
   }
-  return names;
+  return { names, plain };
 }
 
 test('of every kept recording, as one stream', () => {
@@ -44,7 +52,8 @@ test('of every kept recording, as one stream', () => {
     if (at % 3 !== 0) return draft;
     return { ...draft, observed_time: '2026-01-31T12:34:56.000001Z', group: { n: 2, of: 3 } };
   });
-  const names = hold(late);
+  const { names, plain } = hold(late);
+  expect(plain).toBeGreaterThan(9);
   for (const name of ['error', 'progress', 'check', 'group', 'observed_time', 'phases', 'inner']) {
     expect(names).toContain(name);
   }
@@ -66,6 +75,32 @@ test('of any text', () => {
     }),
     { numRuns: 300 },
   );
+});
+
+test('plain lines are told from others', () => {
+  // What is taken for plain without a look.
+  expect(JSON.stringify(table)).toMatch(/^[ -~]+$/);
+  const script = new Script();
+  const open = script.open() as Open;
+  const frame = script.error(0x80040115, 'Cannot copy message 1') as SessionFrame;
+  const draftOf = (text: string): RecordDraft => {
+    const drafts: RecordDraft[] = [];
+    const state = openSession(open, ORIGIN, () => {});
+    applyFrame(state, { ...frame, text } as SessionFrame, (draft) => drafts.push(draft));
+    return drafts[0] as RecordDraft;
+  };
+  const plain = draftOf('Cannot copy message 1, ~!');
+  expect(hold([plain, plain]).plain).toBe(2);
+  for (const text of ['"', '\\', '\n', '\x7f', 'ö', '\u202e', '\ud800', '語', '😀']) {
+    expect(hold([draftOf(`Cannot copy ${text} 1`)]).plain, text).toBe(0);
+    // In what all lines of a session share, in a field, and in a line that is of no session.
+    if (/^[ -~]*$/.test(JSON.stringify(text))) continue;
+    expect(hold([plain], text).plain, text).toBe(0);
+    expect(hold([{ ...plain, note: { key: 'k', value: text } }]).plain, text).toBe(0);
+    const { level, time } = plain;
+    const other: RecordDraft = { event_name: 'journal.failed', level, time, msg: text };
+    expect(hold([plain, other]).plain, text).toBe(1);
+  }
 });
 
 test('of many codes, known and not, with text and without', () => {
