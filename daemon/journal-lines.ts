@@ -31,8 +31,9 @@ const MAX_CODES = 256;
 
 /** What JSON escapes in a string, and what it might. */
 const ESCAPED = /["\\\u0000-\u001f\ud800-\udfff]/;
-/** What a line of plain ASCII does not have, and with what JSON escapes. */
+/** What plain ASCII does not have. */
 const NOT_PLAIN = /[^\x20-\x7e]/;
+/** The same, and what JSON escapes. */
 const NOT_PLAIN_OR_ESCAPED = /["\\]|[^\x20-\x7e]/;
 
 /** Turns drafts into lines of the journal, each with its newline. */
@@ -126,8 +127,8 @@ export class LineMaker {
     const { hresult, text, repeat } = error;
     let line = this.#ofCode.get(hresult);
     if (line === undefined) {
+      // Plain: all of it comes from our tables.
       line = JSON.stringify({ ...error, text: undefined, repeat: undefined }).slice(0, -1);
-      // All of it comes from our tables, in ASCII.
       if (this.#ofCode.size >= MAX_CODES) this.#ofCode.clear();
       this.#ofCode.set(hresult, line);
     }

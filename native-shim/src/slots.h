@@ -43,7 +43,7 @@ class SessionSlot {
     return open_time_us_.load(std::memory_order_relaxed);
   }
 
-  // Host threads. Returns the counter after the addition.
+  // Host threads, and not for kMerged, which is Merge()'s. Returns the counter after the addition.
   std::uint64_t Count(Counter counter, std::uint64_t by = 1) noexcept {
     return counters_[counter].fetch_add(by, std::memory_order_relaxed) + by;
   }

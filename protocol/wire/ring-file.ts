@@ -314,12 +314,12 @@ class RingFile {
     const values = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((n) => this.#u64(slot + 24 + n * 8));
     const [progress = 0, errors = 0, dones = 0, withFlag = 0, lost = 0, ...times] = values;
     const merged = withFlag + this.#u64(slot + 120);
-    if (!isSafe(...values, merged)) return undefined;
+    if (!isSafe(...values)) return undefined;
     const [progressUs = 0, progressMaxUs = 0, errorUs = 0, errorMaxUs = 0] = times;
     const [doneUs = 0, doneMaxUs = 0] = times.slice(4);
     const innerUs = progressUs + errorUs + doneUs;
     const innerMaxUs = Math.max(progressMaxUs, errorMaxUs, doneMaxUs);
-    if (!Number.isSafeInteger(innerUs)) return undefined;
+    if (!Number.isSafeInteger(merged) || !Number.isSafeInteger(innerUs)) return undefined;
     return {
       counters: { progress, errors, dones, merged, lost, innerUs, innerMaxUs },
       innerTimes: { progressUs, progressMaxUs, errorUs, errorMaxUs, doneUs, doneMaxUs },

@@ -1,4 +1,5 @@
 /** The daemon as its peers see it: real sockets, real files, frames by hand. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -44,6 +45,31 @@ describe('a shim', () => {
     expect(named(journalOf(stateDir), 'session.ended')).toMatchObject([
       { outcome: 'ok_with_errors', totals: { progress: 2, errors: 1 } },
     ]);
+  });
+
+  test('has its texts in the journal as they were, in snapshots too', async () => {
+    const first = await startDaemon();
+    const shim = await FakeShim.connect(first.stateDir);
+    await shim.hello(newRingId());
+    const texts = ['plain', 'Größe', '語 😀', '\u202e "\\'];
+    for (const store of ['Mailbox', 'Geschäft']) {
+      const script = new Script(store === 'Mailbox' ? 1 : 1 + texts.length + 1, store);
+      for (const text of texts) script.error(text);
+      shim.send(...script.frames);
+      await shim.acked(script.seq);
+    }
+    await first.stop();
+    const { stateDir, stop } = await startDaemon({ stateDir: first.stateDir });
+    await stop();
+    const errors = named(journalOf(stateDir), 'session.error');
+    expect(errors.map(({ error }) => error?.text)).toEqual([...texts, ...texts]);
+    const dir = join(stateDir, 'journal');
+    const segments = readdirSync(dir).filter((name) => name.endsWith('.jsonl'));
+    const lines = segments.flatMap((name) =>
+      new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(join(dir, name))).split('\n'),
+    );
+    const kept = lines.filter((line) => line.includes('"event_name":"snapshot.session"'));
+    expect(kept.filter((line) => line.includes('"store":"Geschäft"')).length).toBeGreaterThan(0);
   });
 
   test('is refused beyond its own share of sessions, and counted beyond that of all', {
